@@ -1,0 +1,1 @@
+"""Executors: Jina adapters over the library."""

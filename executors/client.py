@@ -1,0 +1,80 @@
+"""A client of the Flow, or of one Executor: typed errors, and streams that cannot end unnoticed."""
+
+from collections.abc import AsyncIterator
+from typing import Any, cast
+
+import grpc
+from docarray import BaseDoc, DocList
+from jina import Client
+from jina.excepts import BadServer
+
+from executors.documents import MatchDocument, Report, StreamRequest
+from executors.streams import typed, unframed
+
+
+class FlowClient:
+    """Speaks gRPC with a Flow's gateway or with an Executor.
+
+    Args:
+        address: Such as ``grpc://127.0.0.1:51000``.
+    """
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+
+    def wait_until_ready(self, seconds: float) -> None:
+        """Return once somebody answers at the address.
+
+        Raises:
+            ConnectionError: If nobody does in time.
+        """
+        with grpc.insecure_channel(self._address.removeprefix("grpc://")) as channel:
+            try:
+                grpc.channel_ready_future(channel).result(seconds)
+            except grpc.FutureTimeoutError as error:
+                raise ConnectionError(f"nobody answers at {self._address} within {seconds:g} s") from error
+
+    def post(
+        self,
+        endpoint: str,
+        documents: DocList[Any] | None = None,
+        *,
+        answer: type[BaseDoc] = Report,
+        request_size: int = 100,
+        **parameters: Any,
+    ) -> DocList[Any]:
+        """Send documents, in requests of ``request_size``, and return what is answered, in order.
+
+        Raises:
+            FinetunerError: The error of the service, in its own class.
+            ConnectionError: If nobody answers.
+        """
+        try:
+            return Client(host=self._address).post(
+                endpoint,
+                documents,
+                return_type=DocList[answer],
+                parameters=parameters,
+                request_size=request_size,
+                results_in_order=True,
+            )
+        except BadServer as error:
+            status = error.args[0].status
+            raise typed(status.exception.name, " ".join(status.exception.args)) from error
+
+    async def stream(
+        self, endpoint: str, *, answer: type[BaseDoc] = MatchDocument, **parameters: Any
+    ) -> AsyncIterator[Any]:
+        """Yield the documents of a stream.
+
+        Raises:
+            FinetunerError: The error of the service, in its own class; StreamError if the stream was cut.
+            ConnectionError: If nobody answers, or no longer.
+        """
+        documents = Client(host=self._address, asyncio=True).stream_doc(
+            on=endpoint, inputs=StreamRequest(parameters=parameters), return_type=answer
+        )
+        async for document in unframed(
+            cast(AsyncIterator[Any], documents), what=f"{self._address}{endpoint}"
+        ):
+            yield document

@@ -1,0 +1,232 @@
+"""FinetunerExecutor: tunes an encoder on match data and serves its embeddings meanwhile."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+from docarray import DocList
+from jina import Executor, requests
+from jina.excepts import BadServerFlow
+from pydantic import Field
+
+from executors.client import FlowClient
+from executors.documents import ContentDocument, MatchDocument, Report, StreamRequest, embedded, named
+from executors.parameters import given, parse
+from executors.streams import framed
+from finetuner.errors import FinetunerError, OptionError, StreamError
+from finetuner.matches import MatchSet, MatchSetBuilder
+from finetuner.service import ModelOptions, RunOptions, ServiceSettings, TuningService
+from finetuner.settings import Options
+from finetuner.training.run_folder import FINAL, RunFolder
+
+ResultT = TypeVar("ResultT")
+
+
+class DataOptions(Options):
+    """Where match data comes from if not with the request."""
+
+    collection: str | None = Field(default=None, description="A collection of the data Executor.")
+    emit: dict[str, Any] = Field(default_factory=dict, description="Parameters of its /emit.")
+
+
+class FitOptions(RunOptions, DataOptions):
+    """Parameters of ``/fit``."""
+
+    run: str | None = Field(
+        default=None, description="A name for the run; asking again with it starts nothing new."
+    )
+
+
+class EvaluateOptions(ModelOptions, DataOptions):
+    """Parameters of ``/evaluate``."""
+
+
+class ChosenRun(Options):
+    """Parameters of endpoints about one run."""
+
+    run: str = Field(description="Its id.")
+
+
+class ChosenVersion(Options):
+    """Parameters of ``/promote``."""
+
+    version: str = Field(description="A version's name.")
+
+
+class FinetunerExecutor(Executor):
+    """Tunes, registers, promotes and serves the versions of one encoder.
+
+    Args:
+        match_data: Address of the data Executor, such as ``grpc://127.0.0.1:51010``; needed for collections.
+        encoder: See :class:`finetuner.service.ServiceSettings`, as for the next three.
+        encoder_options: Arguments of its factory.
+        seed: Draws the weights of a new base.
+        batch_size: Contents in one forward pass at most.
+        kwargs: Jina's own.
+    """
+
+    def __init__(
+        self,
+        match_data: str | None = None,
+        encoder: str | None = None,
+        encoder_options: dict[str, Any] | None = None,
+        seed: int | None = None,
+        batch_size: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        settings = ServiceSettings.from_operator(
+            match_data=match_data,
+            encoder=encoder,
+            encoder_options=encoder_options,
+            seed=seed,
+            batch_size=batch_size,
+        )
+        folder = settings.workspace / "finetuner" if settings.workspace else Path(self.workspace)
+        self._match_data = settings.match_data
+        self._service = TuningService(folder, settings)
+        # forward passes queue up for one thread: torch uses the cores by itself
+        self._forward = ThreadPoolExecutor(1, thread_name_prefix="forward")
+        self._pulls: set[asyncio.Task[None]] = set()
+
+    @requests(on="/encode", request_schema=DocList[ContentDocument], response_schema=DocList[ContentDocument])
+    async def encode(
+        self, docs: DocList[ContentDocument], parameters: dict[str, Any], **_: Any
+    ) -> DocList[ContentDocument]:
+        """Return the documents with ``embedding``, float32 (D,), stamped with the version that made all of them."""
+        parse(Options, parameters, where="/encode")
+        embeddings, version = await self._in_forward(self._service.encode, docs)
+        return embedded(docs, embeddings, version)
+
+    @requests(on="/fit", request_schema=DocList[MatchDocument], response_schema=DocList[Report])
+    async def fit(
+        self, docs: DocList[MatchDocument], parameters: dict[str, Any], **_: Any
+    ) -> DocList[Report]:
+        """Start a run and return it at once.
+
+        It learns from the documents of this request, or from a collection, which is pulled from the data Executor
+        in the background. Parameters: see :class:`FitOptions`.
+        """
+        options = parse(FitOptions, parameters, where="/fit")
+        self._check_one_source("/fit", docs, options)
+        matches = await asyncio.to_thread(self._service.match_set, named(docs)) if docs else None
+        asked = RunOptions(**options.dict(include=set(RunOptions.__fields__)))
+        run, new = self._service.create_run(asked, options.run)
+        if new and matches is not None:
+            await asyncio.to_thread(self._service.start_run, run, matches)
+        elif new:
+            pull = asyncio.create_task(self._pull_and_start(run, options))
+            self._pulls.add(pull)
+            pull.add_done_callback(self._pulls.discard)
+        return _reports([run.summary()], "run")
+
+    @requests(on="/runs", request_schema=DocList[Report], response_schema=DocList[Report])
+    async def runs(self, docs: DocList[Report], parameters: dict[str, Any], **_: Any) -> DocList[Report]:
+        """Return a Report for each run, the oldest first, or for the one that ``parameters['run']`` names."""
+        if given(parameters):
+            return _reports([self._run(parameters, "/runs").summary()], "run")
+        return _reports([run.summary() for run in self._service.runs()], "run")
+
+    @requests(on="/progress", request_schema=StreamRequest, response_schema=Report)
+    async def progress(self, doc: StreamRequest, **_: Any) -> AsyncIterator[Report]:
+        """Stream the events of the run that ``parameters['run']`` names, from its first until it has ended."""
+        async for report in framed(self._events(doc.parameters), Report):
+            yield report
+
+    @requests(on="/cancel", request_schema=DocList[Report], response_schema=DocList[Report])
+    async def cancel(self, docs: DocList[Report], parameters: dict[str, Any], **_: Any) -> DocList[Report]:
+        """End the run that ``parameters['run']`` names; a run that has ended stays as it is."""
+        return _reports([self._service.cancel(self._run(parameters, "/cancel").id).summary()], "run")
+
+    @requests(on="/evaluate", request_schema=DocList[MatchDocument], response_schema=DocList[Report])
+    async def evaluate(
+        self, docs: DocList[MatchDocument], parameters: dict[str, Any], **_: Any
+    ) -> DocList[Report]:
+        """Return how base, active and another version rank for match data. Parameters: :class:`EvaluateOptions`."""
+        options = parse(EvaluateOptions, parameters, where="/evaluate")
+        self._check_one_source("/evaluate", docs, options)
+        if docs:
+            matches = await asyncio.to_thread(self._service.match_set, named(docs))
+        else:
+            matches = await self._pull(options)
+        evaluation = await self._in_forward(self._service.evaluate, matches, options.version)
+        return DocList[Report]([Report(id=options.version, tags=evaluation)])
+
+    @requests(on="/models", request_schema=DocList[Report], response_schema=DocList[Report])
+    async def models(self, docs: DocList[Report], parameters: dict[str, Any], **_: Any) -> DocList[Report]:
+        """Return a Report for each version, the oldest first; ``tags['active']`` tells which one serves."""
+        parse(Options, parameters, where="/models")
+        return _reports(self._service.models(), "version")
+
+    @requests(on="/promote", request_schema=DocList[Report], response_schema=DocList[Report])
+    async def promote(self, docs: DocList[Report], parameters: dict[str, Any], **_: Any) -> DocList[Report]:
+        """Serve the version that ``parameters['version']`` names, gate or not."""
+        chosen = parse(ChosenVersion, parameters, where="/promote")
+        version = await asyncio.to_thread(self._service.promote, chosen.version)
+        return DocList[Report]([Report(id=version, tags={"version": version, "active": True})])
+
+    @requests(on="/rollback", request_schema=DocList[Report], response_schema=DocList[Report])
+    async def rollback(self, docs: DocList[Report], parameters: dict[str, Any], **_: Any) -> DocList[Report]:
+        """Serve the version that was active before this one."""
+        parse(Options, parameters, where="/rollback")
+        version = await asyncio.to_thread(self._service.rollback)
+        return DocList[Report]([Report(id=version, tags={"version": version, "active": True})])
+
+    def close(self) -> None:
+        """End the run that is training, if any; it is marked as failed."""
+        self._service.close()
+        self._forward.shutdown(cancel_futures=True)
+
+    async def _in_forward(self, call: Callable[..., ResultT], *arguments: Any) -> ResultT:
+        return await asyncio.get_running_loop().run_in_executor(self._forward, call, *arguments)
+
+    def _run(self, parameters: dict[str, Any], where: str) -> RunFolder:
+        return self._service.run(parse(ChosenRun, parameters, where=where).run)
+
+    async def _events(self, parameters: dict[str, Any]) -> AsyncIterator[Report]:
+        run = self._run(parameters, "/progress")
+        sent = 0
+        while True:
+            for event in list(run.events())[sent:]:
+                yield Report(id=run.id, tags=event)
+                sent += 1
+                if event["event"] in FINAL:
+                    return
+            await asyncio.sleep(0.1)
+
+    def _check_one_source(self, where: str, docs: DocList[MatchDocument], options: DataOptions) -> None:
+        if bool(docs) == bool(options.collection):
+            raise OptionError(f"{where}: give either documents or the name of a collection")
+        if options.collection and not self._match_data:
+            raise OptionError(
+                f"{where}: this Executor knows no data Executor to pull {options.collection!r} from; "
+                "start it with match_data=grpc://HOST:PORT, or send the documents"
+            )
+
+    async def _pull(self, options: DataOptions) -> MatchSet:
+        """Return a collection of the data Executor as a match set."""
+        builder = MatchSetBuilder(self._service.kind)
+        client = FlowClient(str(self._match_data))
+        parameters = {**options.emit, "collection": options.collection}
+        try:
+            async for document in client.stream("/emit", answer=MatchDocument, **parameters):
+                builder.add(document)
+        except (ConnectionError, BadServerFlow) as error:
+            raise StreamError(
+                f"{options.collection!r} cannot be pulled from {self._match_data}: {error}"
+            ) from error
+        return builder.build()
+
+    async def _pull_and_start(self, run: RunFolder, options: DataOptions) -> None:
+        try:
+            matches = await self._pull(options)
+        except FinetunerError as error:
+            self._service.fail_run(run, error)
+        else:
+            await asyncio.to_thread(self._service.start_run, run, matches)
+
+
+def _reports(found: list[dict[str, Any]], name: str) -> DocList[Report]:
+    return DocList[Report]([Report(id=one[name], tags=one) for one in found])

@@ -1,0 +1,95 @@
+"""Contents by row: each one kept once, found again by the hash of what it is."""
+
+import hashlib
+import json
+import tempfile
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from finetuner.documents import Array, ContentKind, DocumentLike, content_of
+from finetuner.errors import ContentError
+
+Contents = list[str] | Array
+"""N texts, or one array (N, ...)."""
+
+
+def content_hash(content: str | Array) -> bytes:
+    """Return 128 bits of BLAKE2b over a canonical content, its shape and its dtype."""
+    if isinstance(content, str):
+        return hashlib.blake2b(
+            content.encode("utf-8", "surrogatepass"), digest_size=16, person=b"text"
+        ).digest()
+    about = f"{content.dtype.str}{content.shape}".encode()
+    return hashlib.blake2b(about + content.tobytes(), digest_size=16, person=b"blob").digest()
+
+
+class ContentRows:
+    """Gathers the contents of documents, each once, all of one kind, shape and dtype."""
+
+    def __init__(self, kind: ContentKind) -> None:
+        self.kind: ContentKind = kind
+        self._row_of: dict[bytes, int] = {}
+        self._ids: list[str] = []
+        self._texts: list[str] = []
+        self._like: Array | None = None
+        # arrays never pile up in memory: they are gathered in a nameless file, which is memory-mapped at the end
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115  it lives as long as the rows
+
+    def add(self, document: DocumentLike) -> int:
+        """Return the row of the document's content, a new one if it was not there.
+
+        Raises:
+            ContentError: If the content is missing or unfit, or differs in shape or dtype from the first.
+        """
+        content = content_of(document, self.kind)
+        if not isinstance(content, str):
+            self._check_like_first(content, document)
+        digest = content_hash(content)
+        row = self._row_of.setdefault(digest, len(self._ids))
+        if row == len(self._ids):
+            self._ids.append(str(document.id))
+            if isinstance(content, str):
+                self._texts.append(content)
+            else:
+                self._file.write(content.tobytes())
+        return row
+
+    def _check_like_first(self, content: Array, document: DocumentLike) -> None:
+        if self._like is None:
+            self._like = np.empty_like(content)
+        if (content.shape, content.dtype) != (self._like.shape, self._like.dtype):
+            raise ContentError(
+                f"document {document.id!r}: the .blob is {content.dtype} {content.shape}, "
+                f"the first one ({self._ids[0]!r}) is {self._like.dtype} {self._like.shape}; all must be alike"
+            )
+
+    def finish(self) -> tuple[Contents, list[str], NDArray[np.uint8]]:
+        """Return (contents, ids, hashes); nothing may be added any more."""
+        hashes = np.frombuffer(b"".join(self._row_of), np.uint8).reshape(len(self._ids), 16)
+        return (self._texts if self.kind == "text" else self._array()), self._ids, hashes
+
+    def _array(self) -> Array:
+        assert self._like is not None, "an array set has at least one row"
+        shape = (len(self._ids), *self._like.shape)
+        self._file.flush()
+        return np.memmap(self._file, self._like.dtype, "r", shape=shape)
+
+
+def save_contents(contents: Contents, folder: Path) -> None:
+    """Write contents into a folder: ``contents.npy``, or ``contents.jsonl`` with a text a line."""
+    if isinstance(contents, np.ndarray):
+        np.save(folder / "contents.npy", contents)
+        return
+    with (folder / "contents.jsonl").open("w", encoding="utf-8") as file:
+        file.writelines(json.dumps(text) + "\n" for text in contents)
+
+
+def load_contents(folder: Path) -> Contents:
+    """Open saved contents; an array is memory-mapped."""
+    if (folder / "contents.npy").exists():
+        return cast(Array, np.load(folder / "contents.npy", mmap_mode="r", allow_pickle=False))
+    with (folder / "contents.jsonl").open(encoding="utf-8") as file:
+        return [json.loads(line) for line in file]

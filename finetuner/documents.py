@@ -1,0 +1,150 @@
+"""Documents: content to embed, and the judgements about it.
+
+A match Document is an anchor with its matches. :class:`Document` stands for both, so that a notebook needs no
+Jina; whatever has the same attributes (DocArray documents do) is accepted wherever a :class:`DocumentLike` is.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from numbers import Real
+from typing import Any, Literal, Protocol
+from uuid import uuid4
+
+import numpy as np
+from numpy.typing import NDArray
+
+from finetuner.errors import ContentError, LabelError
+
+Array = NDArray[Any]
+ContentKind = Literal["text", "blob"]
+
+TAG = "finetuner"
+"""The key under which Finetuner keeps what it knows of a document: ``tags['finetuner']``."""
+
+FLAT_LABEL = "finetuner_label"
+"""The later, flat spelling of the label key: it is read, never written."""
+
+
+class DocumentLike(Protocol):
+    """What is read of a document: its identity, its content and its tags."""
+
+    @property
+    def id(self) -> Any:
+        """The unique name."""
+        ...
+
+    @property
+    def text(self) -> str | None:
+        """The content as text."""
+        ...
+
+    @property
+    def blob(self) -> Any:
+        """The content as an array."""
+        ...
+
+    @property
+    def tags(self) -> Mapping[str, Any]:
+        """Anything about the document."""
+        ...
+
+
+class MatchDocumentLike(DocumentLike, Protocol):
+    """An anchor: a document with matches."""
+
+    @property
+    def matches(self) -> Iterable[DocumentLike]:
+        """The candidates."""
+        ...
+
+
+@dataclass(slots=True)
+class Document:
+    """A document of the library, and with ``matches`` an anchor.
+
+    Attributes:
+        text: The content as text.
+        blob: The content as an array: an image, token ids, features.
+        tags: Anything about the document; ``tags['finetuner']['label']`` judges a match.
+        matches: The candidates of an anchor.
+        id: Unique name; a random one by default.
+    """
+
+    text: str | None = None
+    blob: Array | None = None
+    tags: dict[str, Any] = field(default_factory=dict)
+    matches: Sequence["Document"] = ()
+    id: str = field(default_factory=lambda: uuid4().hex)
+
+
+def labelled(tags: Mapping[str, Any], label: float) -> dict[str, Any]:
+    """Return a copy of ``tags`` in which the document is judged by ``label``."""
+    return {**tags, TAG: {**tags.get(TAG, {}), "label": label}}
+
+
+def label_of(match: DocumentLike) -> float | None:
+    """Return the judgement of a match, or None if nobody judged it.
+
+    Raises:
+        LabelError: If there is a label, but it is not a finite number.
+    """
+    ours = match.tags.get(TAG)
+    label = ours.get("label") if isinstance(ours, Mapping) else None
+    if label is None:
+        label = match.tags.get(FLAT_LABEL)
+    if label is None:
+        return None
+    if isinstance(label, bool) or not isinstance(label, Real) or not math.isfinite(label):
+        raise LabelError(
+            f"match {match.id!r}: label {label!r} is not a finite number; use a number above 0 for a positive, "
+            "below 0 for a negative, or leave it out"
+        )
+    return float(label)
+
+
+def content_kind(document: DocumentLike) -> ContentKind:
+    """Return which content a document carries; the array, where it carries both.
+
+    Raises:
+        ContentError: If it carries neither.
+    """
+    if document.blob is not None:
+        return "blob"
+    if document.text:
+        return "text"
+    raise ContentError(f"document {document.id!r} has no content; give it a .text or a .blob")
+
+
+def content_of(document: DocumentLike, kind: ContentKind) -> str | Array:
+    """Return the content of one kind in its canonical form.
+
+    Floating arrays become float32 and integers int64, contiguous: so equal contents stay equal, whichever way
+    they travelled (JSON knows no dtypes).
+
+    Raises:
+        ContentError: If that content is missing, empty, not numeric, or not finite.
+    """
+    if kind == "text":
+        if not document.text:
+            other = "; it has a .blob" if document.blob is not None else ""
+            raise ContentError(f"document {document.id!r} has no .text, which is needed here{other}")
+        return document.text
+    if document.blob is None:
+        other = "; it has a .text" if document.text else ""
+        raise ContentError(f"document {document.id!r} has no .blob, which is needed here{other}")
+    return _canonical(np.asarray(document.blob), document.id)
+
+
+def _canonical(array: Array, document_id: Any) -> Array:
+    if array.size == 0:
+        raise ContentError(f"document {document_id!r}: the .blob is empty, its shape is {array.shape}")
+    if np.issubdtype(array.dtype, np.floating):
+        with np.errstate(over="ignore"):
+            array = np.ascontiguousarray(array, dtype=np.float32)
+        if not np.isfinite(array).all():
+            raise ContentError(f"document {document_id!r}: the .blob holds NaN or infinite numbers")
+        return array
+    if np.issubdtype(array.dtype, np.integer):
+        return np.ascontiguousarray(array, dtype=np.int64)
+    raise ContentError(f"document {document_id!r}: the .blob has dtype {array.dtype}; numbers are accepted")

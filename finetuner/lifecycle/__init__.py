@@ -1,0 +1,7 @@
+"""Model versions: registered once, promoted by a gate, rolled back by one step."""
+
+from finetuner.lifecycle.gate import Decision, Policy, decide
+from finetuner.lifecycle.registry import Registry
+from finetuner.lifecycle.version import Version, load
+
+__all__ = ["Decision", "Policy", "Registry", "Version", "decide", "load"]

@@ -1,0 +1,41 @@
+"""The gate: whether a candidate may serve."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Policy = Literal["if_better", "always", "never"]
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Whether to promote, and why, for people."""
+
+    promote: bool
+    reason: str
+
+
+def decide(evaluation: Mapping[str, Any], policy: Policy, *, rival: str) -> Decision:
+    """Return whether the candidate of a run becomes active.
+
+    Under ``if_better`` it does if the 95 % interval of its gain in MAP over the rival, on anchors that the run
+    held out, lies above 0. So chance rarely promotes, and too little data never does.
+
+    Args:
+        evaluation: What :func:`finetuner.training.fit.compare` found.
+        policy: ``if_better``, ``always`` or ``never``.
+        rival: The name in the evaluation of the version that serves now.
+    """
+    if policy == "never":
+        return Decision(False, "the run was told never to promote; /promote does it by hand")
+    if policy == "always":
+        return Decision(True, "the run was told to promote in any case")
+    if rival not in evaluation["gain"]:
+        return Decision(False, "no held-out anchor could be ranked: too little data to decide")
+    mean, low, high = evaluation["gain"][rival]
+    found = f"MAP on {evaluation['anchors']} held-out anchors {mean:+.4f} (95 % interval {low:+.4f} to {high:+.4f})"
+    if low > 0:
+        return Decision(True, f"better than the active version: {found}")
+    if high < 0:
+        return Decision(False, f"worse than the active version: {found}")
+    return Decision(False, f"not clearly better than the active version: {found}")

@@ -1,0 +1,267 @@
+"""Match data in columns: every content once, and judgements as integers.
+
+Sixty thousand anchors with twenty inline matches are 4 GB of repeated images as documents, and 47 MB with a few
+integers as a :class:`MatchSet`. Nothing in the library loops over documents once a MatchSet is built.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from finetuner.contents import ContentRows, Contents, load_contents, save_contents
+from finetuner.documents import ContentKind, MatchDocumentLike, content_kind, label_of
+from finetuner.errors import LabelError, MatchDataError, SourceError
+
+Rows = NDArray[np.int64]
+Labels = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What a builder met and how it was settled.
+
+    Attributes:
+        documents: Match Documents read.
+        merged_anchors: Anchors whose content an earlier anchor had; their matches were joined.
+        self_matches: Matches with the content of their own anchor; dropped, since they teach nothing.
+        repeated: Judgements that were there already with the same label.
+        contradicted: Judgements that were there with another label; the later one holds.
+        unjudged: Matches without a label; they belong to the corpus and are neither positive nor negative.
+    """
+
+    documents: int = 0
+    merged_anchors: int = 0
+    self_matches: int = 0
+    repeated: int = 0
+    contradicted: int = 0
+    unjudged: int = 0
+
+
+@dataclass(frozen=True)
+class MatchSet:
+    """Anchors, their judged matches and the corpus, in columns.
+
+    Attributes:
+        contents: Every unique content once: N texts, or an array (N, ...), perhaps memory-mapped.
+        ids: For each content, the id of the first document that carried it, N.
+        hashes: For each content, its 128-bit hash, uint8 (N, 16).
+        anchors: Rows of the contents that are anchors, in the order in which they came, (A,).
+        offsets: Judgements ``offsets[i]:offsets[i + 1]`` are those of anchor i, (A + 1,).
+        matches: Rows of the judged matches, (J,).
+        labels: Their labels, float32 (J,): above 0 positive, below 0 negative.
+        findings: What the builder settled.
+    """
+
+    contents: Contents
+    ids: Sequence[str]
+    hashes: NDArray[np.uint8]
+    anchors: Rows
+    offsets: Rows
+    matches: Rows
+    labels: Labels
+    findings: Findings = Findings()
+
+    @classmethod
+    def from_documents(
+        cls, documents: Iterable[MatchDocumentLike], *, kind: ContentKind | None = None
+    ) -> "MatchSet":
+        """Read match Documents, once and one by one.
+
+        Args:
+            documents: Anchors with matches; anything with the attributes of a document.
+            kind: Which content to take from documents that carry both; by default the first anchor decides,
+                and an array goes before a text.
+
+        Raises:
+            ContentError: If a document lacks that content, or its shape differs from the first one's.
+            LabelError: If a label is no number.
+        """
+        builder = MatchSetBuilder(kind)
+        for document in documents:
+            builder.add(document)
+        return builder.build()
+
+    @property
+    def kind(self) -> ContentKind:
+        """Which content this is: ``text`` or ``blob``."""
+        return "blob" if isinstance(self.contents, np.ndarray) else "text"
+
+    def __len__(self) -> int:
+        """Return the number of anchors."""
+        return len(self.anchors)
+
+    @property
+    def anchor_of(self) -> Rows:
+        """For each judgement, the index of its anchor, (J,)."""
+        return np.repeat(np.arange(len(self), dtype=np.int64), np.diff(self.offsets))
+
+    def take(self, rows: Rows) -> Contents:
+        """Return the contents of some rows, as a new list or array."""
+        if isinstance(self.contents, np.ndarray):
+            return self.contents[rows]
+        return [self.contents[row] for row in rows]
+
+    def only(self, anchors: NDArray[Any]) -> "MatchSet":
+        """Return the set with some of the anchors (indices or a mask) over the same contents, uncopied."""
+        chosen = np.arange(len(self), dtype=np.int64)[anchors]
+        counts = np.diff(self.offsets)[chosen]
+        picked = np.repeat(self.offsets[:-1][chosen] - np.cumsum(counts) + counts, counts) + np.arange(
+            counts.sum()
+        )
+        return replace(
+            self,
+            anchors=self.anchors[chosen],
+            offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+            matches=self.matches[picked],
+            labels=self.labels[picked],
+        )
+
+    def with_values(self, positive_label: float | None, negative_label: float | None) -> "MatchSet":
+        """Return the set with the user's own label values turned into +1 and -1.
+
+        Args:
+            positive_label: The value that means positive, or None to go by sign.
+            negative_label: The value that means negative; it comes with ``positive_label`` or not at all.
+
+        Raises:
+            LabelError: If only one is given, both are equal, or a judgement has a third value.
+        """
+        if positive_label is None and negative_label is None:
+            return self
+        if positive_label is None or negative_label is None or positive_label == negative_label:
+            raise LabelError(
+                f"positive_label={positive_label!r}, negative_label={negative_label!r}: give two different numbers"
+            )
+        positive = self.labels == np.float32(positive_label)
+        negative = self.labels == np.float32(negative_label)
+        strange = np.flatnonzero(~(positive | negative))
+        if len(strange):
+            match = self.ids[self.matches[strange[0]]]
+            raise LabelError(
+                f"match {match!r}: label {self.labels[strange[0]]:g} is neither positive_label={positive_label:g} "
+                f"nor negative_label={negative_label:g} ({len(strange)} such judgements)"
+            )
+        return replace(self, labels=np.where(positive, 1, -1).astype(np.float32))
+
+    def split(self, ratio: float, *, seed: int) -> tuple["MatchSet", "MatchSet"]:
+        """Split by anchor into (rest, part), where ``ratio`` of the anchors are expected in the part.
+
+        The content of an anchor and the seed alone decide its side, so it keeps it when data is added, and
+        equal contents never are on both sides. Contents of the part may still be matches in the rest.
+        """
+        key = seed.to_bytes(8, "little", signed=True)
+        # splitmix-like: the hash is uniform already, the seed only has to move it
+        salt = np.frombuffer(np.frombuffer(key, np.uint8).tobytes(), np.uint64)[0]
+        halves = self.hashes[self.anchors].copy().view(np.uint64)  # (A, 2)
+        mixed = (halves[:, 0] ^ (salt * np.uint64(0x9E3779B97F4A7C15))) * np.uint64(0xBF58476D1CE4E5B9)
+        chosen = (mixed ^ halves[:, 1]) < np.uint64(int(ratio * (2**64 - 1)))
+        return self.only(~chosen), self.only(chosen)
+
+    def save(self, folder: Path) -> None:
+        """Write the set into a new folder; it is complete once ``matches.json`` is there."""
+        folder.mkdir(parents=True, exist_ok=True)
+        save_contents(self.contents, folder)
+        columns = {
+            name: getattr(self, name) for name in ("hashes", "anchors", "offsets", "matches", "labels")
+        }
+        np.savez(folder / "judgements.npz", **columns)
+        about = {"ids": list(self.ids), "findings": asdict(self.findings)}
+        aside = folder / "matches.json.part"
+        aside.write_text(json.dumps(about), encoding="utf-8")
+        aside.replace(folder / "matches.json")
+
+    @classmethod
+    def load(cls, folder: Path) -> "MatchSet":
+        """Open a saved set; arrays are memory-mapped.
+
+        Raises:
+            SourceError: If the folder holds no complete set.
+        """
+        if not (folder / "matches.json").exists():
+            raise SourceError(f"{folder}: no complete match set is here (matches.json is missing)")
+        about = json.loads((folder / "matches.json").read_text(encoding="utf-8"))
+        with np.load(folder / "judgements.npz", allow_pickle=False) as columns:
+            return cls(
+                contents=load_contents(folder),
+                ids=about["ids"],
+                findings=Findings(**about["findings"]),
+                **{name: columns[name] for name in columns.files},
+            )
+
+
+class MatchSetBuilder:
+    """Reads match Documents one by one into columns; each content is kept once."""
+
+    def __init__(self, kind: ContentKind | None = None) -> None:
+        self._rows: ContentRows | None = None if kind is None else ContentRows(kind)
+        self._judgements: dict[int, dict[int, float]] = {}
+        self._counts = dict.fromkeys(asdict(Findings()), 0)
+
+    def add(self, document: MatchDocumentLike) -> None:
+        """Take in one match Document.
+
+        Raises:
+            ContentError: If a document lacks the content, or its shape differs from the first one's.
+            LabelError: If a label is no number.
+        """
+        if self._rows is None:
+            self._rows = ContentRows(content_kind(document))
+        anchor = self._rows.add(document)
+        self._counts["documents"] += 1
+        self._counts["merged_anchors"] += anchor in self._judgements
+        judged = self._judgements.setdefault(anchor, {})
+        for match in document.matches:
+            label = label_of(match)
+            row = self._rows.add(match)
+            finding = self._settle(anchor, judged.get(row), row, label)
+            if finding is not None:
+                self._counts[finding] += 1
+            if label is not None and row != anchor:
+                judged[row] = label
+
+    @staticmethod
+    def _settle(anchor: int, known: float | None, row: int, label: float | None) -> str | None:
+        if row == anchor:
+            return "self_matches"
+        if label is None:
+            return "unjudged"
+        if known is None:
+            return None
+        return "repeated" if known == label else "contradicted"
+
+    def build(self) -> MatchSet:
+        """Return the set; the builder is spent.
+
+        Raises:
+            MatchDataError: If no document was added.
+        """
+        if self._rows is None or not self._judgements:
+            raise MatchDataError("no match Document was given; at least one anchor is needed")
+        contents, ids, hashes = self._rows.finish()
+        judged = list(self._judgements.values())
+        counts = np.fromiter((len(one) for one in judged), np.int64, len(judged))
+        return MatchSet(
+            contents=contents,
+            ids=ids,
+            hashes=hashes,
+            anchors=np.fromiter(self._judgements, np.int64, len(judged)),
+            offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+            matches=np.fromiter(_chained(judged), np.int64, int(counts.sum())),
+            labels=np.fromiter(_values(judged), np.float32, int(counts.sum())),
+            findings=Findings(**self._counts),
+        )
+
+
+def _chained(judged: Sequence[dict[int, float]]) -> Iterator[int]:
+    for one in judged:
+        yield from one
+
+
+def _values(judged: Sequence[dict[int, float]]) -> Iterator[float]:
+    for one in judged:
+        yield from one.values()

@@ -1,0 +1,242 @@
+"""The tuning service: runs, versions and serving, put together. The Executors translate to and from it."""
+
+import tempfile
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from finetuner.contents import ContentRows
+from finetuner.documents import ContentKind, DocumentLike
+from finetuner.errors import ContentError, FinetunerError
+from finetuner.lifecycle import Policy, Registry, Version, decide
+from finetuner.matches import MatchSet
+from finetuner.models import Embeddings, EncoderSpec, build_encoder
+from finetuner.serving import Engine, Served
+from finetuner.settings import OperatorSettings, Options
+from finetuner.training.compare import compare
+from finetuner.training.options import TrainingOptions
+from finetuner.training.run_folder import RunFolder
+from finetuner.training.runs import Runs
+
+
+class ServiceSettings(OperatorSettings):
+    """What the operator decides."""
+
+    encoder: str = Field(
+        default="mlp",
+        description="mlp, cnn, bilstm, a sentence-transformers folder, or package.module:factory.",
+    )
+    encoder_options: dict[str, Any] = Field(default_factory=dict, description="Arguments of the factory.")
+    seed: int = Field(default=0, ge=0, description="Draws the weights of a new base encoder.")
+    batch_size: int = Field(default=64, ge=1, description="Contents in one forward pass of /encode at most.")
+    match_data: str | None = Field(
+        default=None, description="Address of the data Executor, grpc://HOST:PORT."
+    )
+
+
+class RunOptions(TrainingOptions):
+    """Options of a run of the service: the training's, and what becomes of its result."""
+
+    parent: str = Field(default="base", description="Version to start from: a name, or base, or active.")
+    promote: Policy = Field(
+        "if_better", description="When the result becomes active: if_better, always or never."
+    )
+
+
+class ModelOptions(Options):
+    """Options of an endpoint that is about one version."""
+
+    version: str = Field(default="active", description="A version's name, or base, or active.")
+
+
+class TuningService:
+    """One encoder with its versions, tuned in the background and served meanwhile.
+
+    Args:
+        folder: Where runs and versions live; it belongs to one service at a time.
+        settings: What the operator decided.
+
+    Raises:
+        EncoderError: If the encoder cannot be built.
+        DamagedVersionError: If the active version is not what was registered.
+    """
+
+    def __init__(self, folder: Path, settings: ServiceSettings) -> None:
+        self.spec = EncoderSpec(settings.encoder, settings.encoder_options)
+        self._registry = Registry(folder)
+        if self._registry.active is None:
+            self._register_base(settings.seed)
+        self._swap_lock = threading.Lock()
+        self._engine = Engine(self._load("active"), batch_size=settings.batch_size)
+        self._runs = Runs(folder / "runs", finish=self._finish)
+
+    @property
+    def version(self) -> str:
+        """The version that serves now."""
+        return self._engine.served.version
+
+    @property
+    def kind(self) -> ContentKind:
+        """Which content the encoder takes: ``text`` or ``blob``."""
+        return self._engine.served.encoder.kind
+
+    # runs
+
+    def create_run(self, options: RunOptions, run_id: str | None = None) -> tuple[RunFolder, bool]:
+        """Write a new run that waits for its data; the same id again is the same run.
+
+        Returns:
+            The run, and whether it is new.
+
+        Raises:
+            OptionError: If the id is ill-formed.
+            UnknownVersionError: If there is no such parent.
+        """
+        parent, base, active = (self._registry.get(name) for name in (options.parent, "base", "active"))
+        task = {
+            "options": options.dict(exclude={"parent", "promote"}),
+            "promote": options.promote,
+            "encoder": self.spec.as_dict(),
+            "parent": str(parent.folder),
+            "parent_version": parent.name,
+            "active_version": active.name,
+            "rivals": {version.name: str(version.folder) for version in (base, active)},
+        }
+        return self._runs.create(task, run_id)
+
+    def start_run(self, run: RunFolder, matches: MatchSet) -> None:
+        """Give a run its data; it trains as soon as those before it are through."""
+        self._runs.start(run, matches)
+
+    def fail_run(self, run: RunFolder, error: FinetunerError) -> None:
+        """End a run whose data could not be had."""
+        self._runs.fail(run, error)
+
+    def run(self, run_id: str) -> RunFolder:
+        """Return a run, or raise UnknownRunError."""
+        return self._runs.get(run_id)
+
+    def runs(self) -> list[RunFolder]:
+        """Return all runs, the oldest first."""
+        return self._runs.list()
+
+    def cancel(self, run_id: str) -> RunFolder:
+        """End a run that is queued or running, or raise UnknownRunError."""
+        return self._runs.cancel(run_id)
+
+    def _finish(self, run: RunFolder) -> dict[str, Any]:
+        """Register the result of a run, and let the gate decide whether it serves from now on."""
+        task = run.task()
+        evaluation = next(event for event in run.events() if event["event"] == "evaluated")
+        decision = decide(evaluation, task["promote"], rival=task["active_version"])
+        outcome = {"promoted": decision.promote, "reason": decision.reason}
+        about = {
+            "run": run.id,
+            "parent": task["parent_version"],
+            "options": task["options"],
+            "evaluation": {
+                name: evaluation[name] for name in ("anchors", "metrics", "gain", "seen_contents")
+            },
+            "gate": outcome,
+        }
+        version = self._registry.register(run.candidate, self.spec, about)
+        if decision.promote:
+            with self._swap_lock:
+                if task["promote"] == "if_better" and self.version != task["active_version"]:
+                    reason = (
+                        f"{self.version} became active while this was compared with {task['active_version']}"
+                    )
+                    return {"version": version.name, "promoted": False, "reason": reason}
+                self._activate(version)
+        return {"version": version.name, **outcome}
+
+    # versions
+
+    def models(self) -> list[dict[str, Any]]:
+        """Return what is known of each version, the oldest first, and which one is active."""
+        active = self._registry.active
+        return [
+            {name: value for name, value in version.about.items() if name != "files"}
+            | {"active": version.name == active}
+            for version in self._registry.versions()
+        ]
+
+    def promote(self, name: str) -> str:
+        """Make a version active and serve it; return its name.
+
+        Raises:
+            UnknownVersionError: If there is none of that name.
+            DamagedVersionError: If its files are not as registered; what served goes on.
+        """
+        with self._swap_lock:
+            version = self._registry.get(name)
+            if version.name != self.version:
+                self._activate(version)
+            return version.name
+
+    def rollback(self) -> str:
+        """Serve the version that was active before this one; return its name.
+
+        Raises:
+            UnknownVersionError: If there was none.
+            DamagedVersionError: If its files are not as registered; what served goes on.
+        """
+        with self._swap_lock:
+            served = self._load(self._registry.previous())
+            self._registry.step_back()
+            self._engine.swap(served)
+            return served.version
+
+    def _activate(self, version: Version) -> None:
+        served = self._load(version.name)  # first: a version that cannot be loaded must not become active
+        self._registry.activate(version.name)
+        self._engine.swap(served)
+
+    def _load(self, name: str) -> Served:
+        version = self._registry.get(name)
+        return Served(version.name, version.load(self.spec))
+
+    def _register_base(self, seed: int) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            build_encoder(self.spec, seed=seed).save(Path(folder))
+            base = self._registry.register(Path(folder), self.spec, {"parent": None, "run": None})
+        self._registry.activate(base.name)
+
+    # serving
+
+    def encode(self, documents: Sequence[DocumentLike]) -> tuple[Embeddings, str]:
+        """Return the embeddings of documents, float32 (N, D) in their order, and the version that made them.
+
+        Equal contents are embedded once.
+
+        Raises:
+            ContentError: If there is no document, or one has no fit content.
+            EncoderError: If the encoder does not take such contents.
+        """
+        if not documents:
+            raise ContentError("no document was given; at least one is needed")
+        contents = ContentRows(self.kind)
+        rows = [contents.add(document) for document in documents]
+        embeddings, version = self._engine.embed(contents.finish()[0])
+        return embeddings[rows], version
+
+    def match_set(self, documents: Iterable[Any]) -> MatchSet:
+        """Return match Documents as a match set with the content that the encoder takes."""
+        return MatchSet.from_documents(documents, kind=self.kind)
+
+    def evaluate(self, matches: MatchSet, version: str) -> dict[str, Any]:
+        """Return how base, active and another version rank for the anchors of a match set.
+
+        Raises:
+            UnknownVersionError: If there is none of that name.
+        """
+        names = dict.fromkeys(self._registry.get(name).name for name in ("base", "active", version))
+        encoders: Mapping[str, Any] = {name: self._load(name).encoder for name in names}
+        return compare(encoders, matches, seed=0)
+
+    def close(self) -> None:
+        """End the run that is training, if any."""
+        self._runs.close()

@@ -1,0 +1,172 @@
+"""Runs: a queue of trainings, one at a time, each in a process of its own."""
+
+import contextlib
+import queue
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any
+from uuid import uuid4
+
+from finetuner.errors import FinetunerError, OptionError, UnknownRunError
+from finetuner.matches import MatchSet
+from finetuner.training.run_folder import FINAL, RunFolder
+from finetuner.training.worker import FAILED
+
+Finish = Callable[[RunFolder], dict[str, Any]]
+"""Called when a run's training is through; what it returns becomes part of the ``succeeded`` event."""
+
+_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+
+
+class Runs:
+    """The runs of a folder.
+
+    Args:
+        folder: Where they live; runs that an earlier process left unfinished are marked as failed.
+        finish: Called in the queue's thread after each training that ended well.
+    """
+
+    def __init__(self, folder: Path, finish: Finish) -> None:
+        self._folder = folder
+        self._finish = finish
+        self._lock = threading.Lock()
+        self._queue: queue.SimpleQueue[RunFolder | None] = queue.SimpleQueue()
+        self._process: tuple[str, subprocess.Popen[bytes]] | None = None
+        folder.mkdir(parents=True, exist_ok=True)
+        for run in self.list():
+            if run.state() not in FINAL:
+                run.report("failed", {"reason": "the service stopped before the run was through"})
+        self._thread = threading.Thread(target=self._work, name="runs", daemon=True)
+        self._thread.start()
+
+    def create(self, task: dict[str, Any], run_id: str | None = None) -> tuple[RunFolder, bool]:
+        """Write a new run, state ``queued``; it waits for :meth:`start`.
+
+        Args:
+            task: See :class:`RunFolder`.
+            run_id: A name from the caller; the same name again means the same run, so asking twice is harmless.
+
+        Returns:
+            The run, and whether it is new.
+
+        Raises:
+            OptionError: If the name is not of letters, digits, ``_``, ``.`` and ``-``.
+        """
+        if run_id is not None and (not _NAME.fullmatch(run_id) or run_id.startswith(".")):
+            raise OptionError(f"run {run_id!r}: use 1 to 64 of letters, digits, '_', '.' and '-'")
+        with self._lock:
+            if run_id is not None and (self._folder / run_id / "run.json").exists():
+                return RunFolder(self._folder / run_id), False
+            path = self._folder / (run_id or uuid4().hex[:12])
+            shutil.rmtree(path, ignore_errors=True)  # a crash may have left it without a run.json
+            return RunFolder.create(path, task), True
+
+    def start(self, run: RunFolder, matches: MatchSet) -> None:
+        """Save the run's data and put it into the queue, unless it was cancelled meanwhile."""
+        matches.save(run.data)
+        self._queue.put(run)
+
+    def fail(self, run: RunFolder, error: FinetunerError) -> None:
+        """End a run that could not start."""
+        self._end(run, "failed", {"reason": f"{type(error).__name__}: {error}"})
+
+    def get(self, run_id: str) -> RunFolder:
+        """Return a run.
+
+        Raises:
+            UnknownRunError: If there is none of that id.
+        """
+        for run in self.list():
+            if run.id == run_id:
+                return run
+        known = ", ".join(run.id for run in self.list()) or "none"
+        raise UnknownRunError(f"there is no run {run_id!r}; known are {known}")
+
+    def list(self) -> list[RunFolder]:
+        """Return all runs, the oldest first."""
+        complete = self._folder.glob("*/run.json")
+        return [RunFolder(file.parent) for file in sorted(complete, key=lambda file: file.stat().st_mtime_ns)]
+
+    def cancel(self, run_id: str) -> RunFolder:
+        """End a run that is queued or running; one that has ended stays as it is.
+
+        Raises:
+            UnknownRunError: If there is none of that id.
+        """
+        run = self.get(run_id)
+        self._end(run, "cancelled", {})
+        return run
+
+    def close(self) -> None:
+        """Stop the training process, if any; its run is marked as failed."""
+        self._queue.put(None)
+        with self._lock:
+            running = self._process[1] if self._process else None
+        if running is not None:
+            running.kill()
+        self._thread.join(timeout=10)
+
+    def _end(self, run: RunFolder, state: str, figures: dict[str, Any]) -> None:
+        with self._lock:
+            if run.state() in FINAL:
+                return
+            run.report(state, figures)
+            if self._process and self._process[0] == run.id:
+                self._process[1].kill()
+
+    def _work(self) -> None:
+        while (run := self._queue.get()) is not None:
+            with (run.path / "log.txt").open("wb") as log:
+                process = self._launch(run, log)
+            if process is None:
+                continue
+            code = process.wait()
+            with self._lock:
+                self._process = None
+            if code == 0:
+                self._conclude(run)
+            else:
+                self._end(run, "failed", {"reason": _reason(run, code)})
+
+    def _launch(self, run: RunFolder, log: IO[bytes]) -> subprocess.Popen[bytes] | None:
+        with self._lock:
+            if run.state() in FINAL:
+                return None
+            run.report("running", {})
+            # its standard input is how it learns that we are gone
+            command = [sys.executable, "-m", "finetuner.training.worker", str(run.path)]
+            process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT)
+            self._process = (run.id, process)
+            return process
+
+    def _conclude(self, run: RunFolder) -> None:
+        if run.state() in FINAL:
+            return
+        try:
+            outcome = self._finish(run)
+        except (FinetunerError, OSError) as error:
+            self._end(run, "failed", {"reason": f"{type(error).__name__}: {error}"})
+        else:
+            self._end(run, "succeeded", outcome)
+
+
+def _reason(run: RunFolder, code: int) -> str:
+    """Return why a training process ended with a code other than 0."""
+    if code == FAILED:
+        error = [event for event in run.events() if event["event"] == "error"][-1]
+        return f"{error['type']}: {error['message']}"
+    how = f"with exit code {code}"
+    with contextlib.suppress(ValueError):
+        how = f"by signal {signal.Signals(-code).name}" if code < 0 else how
+    last = (run.path / "log.txt").read_text(errors="replace").strip().splitlines()[-1:]
+    return (
+        f"the training process ended {how}"
+        + (f": {last[0]}" if last else "")
+        + f"; see {run.path / 'log.txt'}"
+    )

@@ -1,0 +1,62 @@
+"""The training process: ``python -m finetuner.training.worker <run folder>``.
+
+A process of its own, so that a crash, its memory and its load stay out of serving. It reads the run's folder,
+writes events and weights into it, and ends with 0 or with the reason as an event.
+"""
+
+import logging
+import os
+import sys
+import threading
+from pathlib import Path
+
+import torch
+
+from finetuner.errors import FinetunerError
+from finetuner.matches import MatchSet
+from finetuner.models import EncoderSpec, load_encoder
+from finetuner.training.fit import tune
+from finetuner.training.options import TrainingOptions
+from finetuner.training.run_folder import RunFolder
+
+FAILED = 3
+"""Exit code after an error that was reported as an event."""
+
+
+def main() -> int:
+    """Run the training of a folder; return the exit code."""
+    run = RunFolder(Path(sys.argv[1]))
+    _end_with_parent()
+    os.nice(10)  # serving goes first
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) - 1))  # and keeps a core
+    task = run.task()
+    spec = EncoderSpec(**task["encoder"])
+    try:
+        rivals = {name: load_encoder(spec, Path(folder)) for name, folder in task["rivals"].items()}
+        tune(
+            load_encoder(spec, Path(task["parent"])),
+            MatchSet.load(run.data),
+            TrainingOptions.parse(task["options"], where="fit"),
+            rivals=rivals,
+            folder=run.candidate,
+            report=run.report,
+        )
+    except FinetunerError as error:
+        run.report("error", {"type": type(error).__name__, "message": str(error)})
+        return FAILED
+    return 0
+
+
+def _end_with_parent() -> None:
+    """End at once when the parent is gone: its end of our standard input closes, however it died."""
+
+    def wait() -> None:
+        os.read(0, 1)  # not through sys.stdin, whose lock would be held when the interpreter ends
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO)
+    sys.exit(main())

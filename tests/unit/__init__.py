@@ -1,0 +1,1 @@
+"""Tests of single modules: fast, and with no network but loopback."""
