@@ -38,7 +38,7 @@ $(ready): $(requirements) pyproject.toml
 	@touch $@
 
 demo: $(ready) ## tune on Fashion-MNIST through a real Flow, on a laptop CPU
-	@$(bin)/python demo/fashion_mnist.py
+	@$(bin)/python -m demo.fashion_mnist
 
 test: test-unit test-integration test-e2e ## unit, then integration, then e2e
 
@@ -54,7 +54,9 @@ test-e2e: $(ready) ## the image, built and run; needs a docker engine, and says 
 	$(bin)/python -m pytest -q tests/e2e
 
 lint: $(ready) ## style (Black, ruff) and the floors of the house (import-linter)
-	@$(bin)/black --quiet --check --diff . && $(bin)/ruff check --quiet . && $(bin)/lint-imports --no-logo
+	@$(bin)/black --quiet --check --diff .
+	@$(bin)/ruff check --quiet .
+	@said=$$($(bin)/lint-imports --no-logo) || { echo "$$said"; exit 1; }; tail -1 <<<"$$said"
 
 type: $(ready) ## mypy, strict
 	@$(bin)/mypy

@@ -1,15 +1,19 @@
 """A client of the Flow, or of one Executor: typed errors, and streams that cannot end unnoticed."""
 
+import re
 from collections.abc import AsyncIterator
 from typing import Any, cast
 
 import grpc
 from docarray import BaseDoc, DocList
 from jina import Client
-from jina.excepts import BadServer
+from jina.excepts import BadServer, BadServerFlow
 
 from executors.documents import MatchDocument, Report, StreamRequest
 from executors.streams import typed, unframed
+from finetuner.errors import StreamError
+
+_OURS = re.compile(r"<class 'finetuner\.errors\.(\w+)'>: (.*)")
 
 
 class FlowClient:
@@ -28,7 +32,9 @@ class FlowClient:
         Raises:
             ConnectionError: If nobody does in time.
         """
-        with grpc.insecure_channel(self._address.removeprefix("grpc://")) as channel:
+        # without a bound it would try again after 1 s, then 1.6 s, then 2.6 s
+        often = [("grpc.initial_reconnect_backoff_ms", 50), ("grpc.max_reconnect_backoff_ms", 100)]
+        with grpc.insecure_channel(self._address.removeprefix("grpc://"), options=often) as channel:
             try:
                 grpc.channel_ready_future(channel).result(seconds)
             except grpc.FutureTimeoutError as error:
@@ -74,7 +80,11 @@ class FlowClient:
         documents = Client(host=self._address, asyncio=True).stream_doc(
             on=endpoint, inputs=StreamRequest(parameters=parameters), return_type=answer
         )
-        async for document in unframed(
-            cast(AsyncIterator[Any], documents), what=f"{self._address}{endpoint}"
-        ):
-            yield document
+        what = f"{self._address}{endpoint}"
+        try:
+            async for document in unframed(cast(AsyncIterator[Any], documents), what=what):
+                yield document
+        except BadServerFlow as error:
+            # an error outside of the stream has no frame to travel in; gRPC tells its class and message
+            told = _OURS.search(str(error))
+            raise typed(*told.groups()) if told else StreamError(f"{what}: {error}") from error

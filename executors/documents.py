@@ -11,7 +11,7 @@ from docarray import BaseDoc, DocList
 from docarray.typing import NdArray
 
 from finetuner.contents import content_hash
-from finetuner.documents import TAG, Document, content_kind, content_of
+from finetuner.documents import TAG, Document, content_kind, content_of, ours
 from finetuner.models import Embeddings
 
 DocT = TypeVar("DocT", bound="ContentDocument")
@@ -82,5 +82,5 @@ def embedded(
     """Return documents with their embeddings, stamped with the model version that made them."""
     for document, embedding in zip(documents, embeddings, strict=True):
         document.embedding = embedding
-        document.tags = {**document.tags, TAG: {**document.tags.get(TAG, {}), "model": version}}
+        document.tags = {**document.tags, TAG: {**ours(document.tags), "model": version}}
     return documents

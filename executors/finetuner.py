@@ -1,14 +1,13 @@
 """FinetunerExecutor: tunes an encoder on match data and serves its embeddings meanwhile."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, AsyncIterator, TypeVar  # noqa: UP035  jina knows no other one
 
 from docarray import DocList
 from jina import Executor, requests
-from jina.excepts import BadServerFlow
 from pydantic import Field
 
 from executors.client import FlowClient
@@ -213,7 +212,7 @@ class FinetunerExecutor(Executor):
         try:
             async for document in client.stream("/emit", answer=MatchDocument, **parameters):
                 builder.add(document)
-        except (ConnectionError, BadServerFlow) as error:
+        except ConnectionError as error:
             raise StreamError(
                 f"{options.collection!r} cannot be pulled from {self._match_data}: {error}"
             ) from error

@@ -11,6 +11,7 @@ from typing import Any
 
 from jina.serve.executors import __dry_run_endpoint__
 from jina.serve.runtimes.gateway.composite import CompositeGateway
+from jina.serve.stream.helper import AsyncRequestsIterator
 
 from finetuner.errors import UnknownEndpointError
 
@@ -18,15 +19,30 @@ from finetuner.errors import UnknownEndpointError
 class FlowGateway(CompositeGateway):
     """Serves gRPC, HTTP and websocket at once, and routes by endpoint."""
 
+    def __init__(self, **kwargs: Any) -> None:
+        # jina pings idle connections more often than its servers allow: after a minute of silence they hang up, and
+        # the next request fails
+        arguments = kwargs["runtime_args"]
+        asked = arguments.get("grpc_channel_options") or {}
+        arguments["grpc_channel_options"] = {"grpc.keepalive_permit_without_calls": 0, **asked}
+        super().__init__(**kwargs)
+
     async def setup_server(self) -> None:
         """Put the router between the servers and jina's streamer, then start the servers."""
-        # these three are private to jina, which is why its version is pinned exactly; tests/integration covers each
+        # these are private to jina, which is why its version is pinned exactly; tests/integration covers each
         streamer = self._request_handler.streamer
         router = _Router(streamer)
         streamer._validate_flow_docarray_compatibility = router.check_endpoints
         streamer._single_doc_request_handler = router.stream
-        streamer._streamer._request_handler = router.unary(streamer._streamer._request_handler)
+        unary = streamer._streamer
+        unary._request_handler = router.unary(unary._request_handler)
+        unary._stream_requests = router.ordered(unary._stream_requests)
         await super().setup_server()
+
+    @property
+    def _should_exit(self) -> bool:
+        # jina takes a gRPC server for one that wants to end, so that a gateway with no other would end at once
+        return all(getattr(server, "should_exit", False) for server in self.servers)
 
 
 class _Router:
@@ -63,6 +79,26 @@ class _Router:
             return send(request=request, return_type=return_type)
 
         return handle
+
+    def ordered(self, unordered: Callable[..., Any]) -> Callable[..., Any]:
+        """Wrap jina's loop over a client's requests, which may wait for ever if results shall come in order.
+
+        It then misses the end of the requests whenever the last answer was faster. Here they are sent one by one.
+        """
+
+        async def answers(
+            request_iterator: Any, results_in_order: bool = False, **others: Any
+        ) -> AsyncIterator[Any]:
+            if not results_in_order:
+                async for answer in unordered(request_iterator=request_iterator, **others):
+                    yield answer
+                return
+            streamer = self._streamer._streamer
+            async for request in AsyncRequestsIterator(request_iterator):
+                answer, _ = streamer._request_handler(request=request, return_type=others["return_type"])
+                yield streamer._result_handler(await answer)
+
+        return answers
 
     async def stream(self, request: Any, return_type: Any = None) -> AsyncIterator[Any]:
         """Send a stream's request to the Executor that binds it, once, and let its errors through."""

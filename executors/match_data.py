@@ -1,10 +1,10 @@
 """MatchDataExecutor: holds match data and emits match Documents."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, AsyncIterator  # noqa: UP035  jina knows no other one
 
 from docarray import DocList
 from jina import Executor, requests

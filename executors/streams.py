@@ -7,7 +7,7 @@ it and, if the stream broke off, the error. A stream without it was cut.
 from collections.abc import AsyncIterator, Callable
 from typing import Any, Protocol, TypeVar
 
-from finetuner.documents import TAG
+from finetuner.documents import TAG, ours
 from finetuner.errors import FinetunerError, StreamError
 
 
@@ -47,7 +47,7 @@ async def unframed(documents: AsyncIterator[TaggedT], *, what: str) -> AsyncIter
     """
     count = 0
     async for document in documents:
-        end = document.tags.get(TAG, {}).get("end")
+        end = ours(document.tags).get("end")
         if end is None:
             count += 1
             yield document

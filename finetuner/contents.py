@@ -3,6 +3,7 @@
 import hashlib
 import json
 import tempfile
+import weakref
 from pathlib import Path
 from typing import cast
 
@@ -37,6 +38,7 @@ class ContentRows:
         self._like: Array | None = None
         # arrays never pile up in memory: they are gathered in a nameless file, which is memory-mapped at the end
         self._file = tempfile.TemporaryFile()  # noqa: SIM115  it lives as long as the rows
+        weakref.finalize(self, self._file.close)
 
     def add(self, document: DocumentLike) -> int:
         """Return the row of the document's content, a new one if it was not there.

@@ -25,6 +25,8 @@ TAG = "finetuner"
 FLAT_LABEL = "finetuner_label"
 """The later, flat spelling of the label key: it is read, never written."""
 
+_LARGEST = float(np.finfo(np.float32).max)  # match sets keep labels as float32
+
 
 class DocumentLike(Protocol):
     """What is read of a document: its identity, its content and its tags."""
@@ -78,29 +80,45 @@ class Document:
     id: str = field(default_factory=lambda: uuid4().hex)
 
 
+def ours(tags: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what Finetuner keeps in ``tags``; nothing if somebody keeps something else under its key."""
+    kept = tags.get(TAG)
+    return kept if isinstance(kept, Mapping) else {}
+
+
 def labelled(tags: Mapping[str, Any], label: float) -> dict[str, Any]:
     """Return a copy of ``tags`` in which the document is judged by ``label``."""
-    return {**tags, TAG: {**tags.get(TAG, {}), "label": label}}
+    return {**tags, TAG: {**ours(tags), "label": label}}
 
 
 def label_of(match: DocumentLike) -> float | None:
     """Return the judgement of a match, or None if nobody judged it.
 
     Raises:
-        LabelError: If there is a label, but it is not a finite number.
+        LabelError: If there is a label, but it is not a number, or not finite as float32.
     """
-    ours = match.tags.get(TAG)
-    label = ours.get("label") if isinstance(ours, Mapping) else None
+    label = ours(match.tags).get("label")
     if label is None:
         label = match.tags.get(FLAT_LABEL)
     if label is None:
         return None
-    if isinstance(label, bool) or not isinstance(label, Real) or not math.isfinite(label):
+    number = _number(label)
+    if not abs(number) <= _LARGEST:
         raise LabelError(
             f"match {match.id!r}: label {label!r} is not a finite number; use a number above 0 for a positive, "
             "below 0 for a negative, or leave it out"
         )
-    return float(label)
+    return number
+
+
+def _number(label: Any) -> float:
+    """Return a label as a float, NaN if it is no number."""
+    if isinstance(label, bool) or not isinstance(label, Real):
+        return math.nan
+    try:
+        return float(label)
+    except OverflowError:
+        return math.nan
 
 
 def content_kind(document: DocumentLike) -> ContentKind:
@@ -133,7 +151,11 @@ def content_of(document: DocumentLike, kind: ContentKind) -> str | Array:
     if document.blob is None:
         other = "; it has a .text" if document.text else ""
         raise ContentError(f"document {document.id!r} has no .blob, which is needed here{other}")
-    return _canonical(np.asarray(document.blob), document.id)
+    try:
+        array = np.asarray(document.blob)
+    except ValueError as error:
+        raise ContentError(f"document {document.id!r}: the .blob is not an array: {error}") from error
+    return _canonical(array, document.id)
 
 
 def _canonical(array: Array, document_id: Any) -> Array:

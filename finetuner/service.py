@@ -2,7 +2,7 @@
 
 import tempfile
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from pydantic import Field
 from finetuner.contents import ContentRows
 from finetuner.documents import ContentKind, DocumentLike
 from finetuner.errors import ContentError, FinetunerError
-from finetuner.lifecycle import Policy, Registry, Version, decide
+from finetuner.lifecycle import Decision, Policy, Registry, Version, decide
 from finetuner.matches import MatchSet
 from finetuner.models import Embeddings, EncoderSpec, build_encoder
 from finetuner.serving import Engine, Served
@@ -30,7 +30,7 @@ class ServiceSettings(OperatorSettings):
         description="mlp, cnn, bilstm, a sentence-transformers folder, or package.module:factory.",
     )
     encoder_options: dict[str, Any] = Field(default_factory=dict, description="Arguments of the factory.")
-    seed: int = Field(default=0, ge=0, description="Draws the weights of a new base encoder.")
+    seed: int = Field(default=0, ge=0, lt=2**31, description="Draws the weights of a new base encoder.")
     batch_size: int = Field(default=64, ge=1, description="Contents in one forward pass of /encode at most.")
     match_data: str | None = Field(
         default=None, description="Address of the data Executor, grpc://HOST:PORT."
@@ -131,8 +131,6 @@ class TuningService:
         """Register the result of a run, and let the gate decide whether it serves from now on."""
         task = run.task()
         evaluation = next(event for event in run.events() if event["event"] == "evaluated")
-        decision = decide(evaluation, task["promote"], rival=task["active_version"])
-        outcome = {"promoted": decision.promote, "reason": decision.reason}
         about = {
             "run": run.id,
             "parent": task["parent_version"],
@@ -140,18 +138,21 @@ class TuningService:
             "evaluation": {
                 name: evaluation[name] for name in ("anchors", "metrics", "gain", "seen_contents")
             },
-            "gate": outcome,
         }
-        version = self._registry.register(run.candidate, self.spec, about)
-        if decision.promote:
-            with self._swap_lock:
-                if task["promote"] == "if_better" and self.version != task["active_version"]:
-                    reason = (
-                        f"{self.version} became active while this was compared with {task['active_version']}"
-                    )
-                    return {"version": version.name, "promoted": False, "reason": reason}
+        with self._swap_lock:
+            decision = self._decide(task, evaluation)
+            outcome = {"promoted": decision.promote, "reason": decision.reason}
+            version = self._registry.register(run.candidate, self.spec, {**about, "gate": outcome})
+            if decision.promote:
                 self._activate(version)
         return {"version": version.name, **outcome}
+
+    def _decide(self, task: dict[str, Any], evaluation: dict[str, Any]) -> Decision:
+        rival = task["active_version"]
+        decision = decide(evaluation, task["promote"], rival=rival)
+        if decision.promote and task["promote"] == "if_better" and self.version != rival:
+            return Decision(False, f"{self.version} became active while this was compared with {rival}")
+        return decision
 
     # versions
 
@@ -200,10 +201,11 @@ class TuningService:
         return Served(version.name, version.load(self.spec))
 
     def _register_base(self, seed: int) -> None:
-        with tempfile.TemporaryDirectory() as folder:
-            build_encoder(self.spec, seed=seed).save(Path(folder))
-            base = self._registry.register(Path(folder), self.spec, {"parent": None, "run": None})
-        self._registry.activate(base.name)
+        if not self._registry.versions():  # it is there if an earlier start was killed before activating it
+            with tempfile.TemporaryDirectory() as folder:
+                build_encoder(self.spec, seed=seed).save(Path(folder))
+                self._registry.register(Path(folder), self.spec, {"parent": None, "run": None})
+        self._registry.activate("v0")
 
     # serving
 
@@ -230,12 +232,19 @@ class TuningService:
     def evaluate(self, matches: MatchSet, version: str) -> dict[str, Any]:
         """Return how base, active and another version rank for the anchors of a match set.
 
+        Args:
+            matches: The match set.
+            version: A version's name, or base, or active; the gains are its own over the others.
+
+        Returns:
+            See :func:`finetuner.training.compare.compare`.
+
         Raises:
             UnknownVersionError: If there is none of that name.
         """
-        names = dict.fromkeys(self._registry.get(name).name for name in ("base", "active", version))
-        encoders: Mapping[str, Any] = {name: self._load(name).encoder for name in names}
-        return compare(encoders, matches, seed=0)
+        base, active, wanted = (self._registry.get(name).name for name in ("base", "active", version))
+        names = [name for name in dict.fromkeys((base, active)) if name != wanted]
+        return compare({name: self._load(name).encoder for name in (*names, wanted)}, matches, seed=0)
 
     def close(self) -> None:
         """End the run that is training, if any."""

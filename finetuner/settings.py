@@ -9,9 +9,20 @@ from pathlib import Path
 from typing import Any, Self
 
 from pydantic import BaseModel, BaseSettings, Extra, Field, ValidationError, validator
+from pydantic.env_settings import SettingsError
+from pydantic.env_settings import SettingsSourceCallable as Source
 from pydantic.fields import ModelField
 
 from finetuner.errors import OptionError
+
+
+def _keep_whole(value: Any, field: ModelField) -> Any:
+    # pydantic 1 would cut 10.5 down to 10, and take True for 1
+    wanted = isinstance(field.type_, type) and issubclass(field.type_, int) and field.type_ is not bool
+    whole = not isinstance(value, bool | float) or (isinstance(value, float) and value.is_integer())
+    if wanted and not whole:
+        raise ValueError(f"{value!r} is not a whole number")
+    return value
 
 
 class Options(BaseModel):
@@ -21,14 +32,7 @@ class Options(BaseModel):
         extra = "forbid"
         allow_mutation = False
 
-    @validator("*", pre=True)
-    def _keep_whole_numbers_whole(cls, value: Any, field: ModelField) -> Any:
-        # pydantic 1 would cut 10.5 down to 10, and take True for 1
-        wanted = isinstance(field.type_, type) and issubclass(field.type_, int) and field.type_ is not bool
-        whole = not isinstance(value, bool | float) or (isinstance(value, float) and value.is_integer())
-        if wanted and not whole:
-            raise ValueError(f"{value!r} is not a whole number")
-        return value
+    _keep_whole_numbers_whole = validator("*", pre=True, allow_reuse=True)(_keep_whole)
 
     @classmethod
     def parse(cls, given: Mapping[str, Any], *, where: str) -> Self:
@@ -51,7 +55,9 @@ class Options(BaseModel):
         faults = []
         for fault in error.errors():
             name = str(fault["loc"][0])
-            if fault["type"] == "value_error.extra":
+            if name == "__root__":  # options that do not go together
+                faults.append(fault["msg"])
+            elif fault["type"] == "value_error.extra":
                 known = ", ".join(sorted(cls.__fields__))
                 faults.append(f"unknown option {name!r}; accepted are {known}")
             elif name not in given:
@@ -72,6 +78,15 @@ class OperatorSettings(BaseSettings):
         env_prefix = "finetuner_"
         extra = Extra.forbid
 
+        @classmethod
+        def customise_sources(
+            cls, init_settings: Source, env_settings: Source, file_secret_settings: Source
+        ) -> tuple[Source, ...]:
+            """Let a mapping in the arguments replace the environment's; pydantic would merge the two."""
+            return (lambda settings: {**env_settings(settings), **init_settings(settings)},)
+
+    _keep_whole_numbers_whole = validator("*", pre=True, allow_reuse=True)(_keep_whole)
+
     @classmethod
     def from_operator(cls, **arguments: Any) -> Self:
         """Return the settings; an argument that is None is looked up in the environment, then has its default.
@@ -87,3 +102,5 @@ class OperatorSettings(BaseSettings):
                 for fault in error.errors()
             )
             raise OptionError("settings: " + "; ".join(faults)) from error
+        except SettingsError as error:  # a list or mapping in the environment that is no JSON
+            raise OptionError(f"settings: {error}") from error

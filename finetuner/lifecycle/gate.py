@@ -6,6 +6,10 @@ from typing import Any, Literal
 
 Policy = Literal["if_better", "always", "never"]
 
+FEWEST = 6
+"""Anchors below which nothing is decided: even if all gain, a sign test cannot tell five wins from chance at 5 %
+(two-sided, 2 / 2^5), and the bootstrap of one anchor is an interval without width."""
+
 
 @dataclass(frozen=True)
 class Decision:
@@ -19,10 +23,11 @@ def decide(evaluation: Mapping[str, Any], policy: Policy, *, rival: str) -> Deci
     """Return whether the candidate of a run becomes active.
 
     Under ``if_better`` it does if the 95 % interval of its gain in MAP over the rival, on anchors that the run
-    held out, lies above 0. So chance rarely promotes, and too little data never does.
+    held out, lies above 0, and these anchors are at least :data:`FEWEST`. So chance rarely promotes, and too
+    little data never does.
 
     Args:
-        evaluation: What :func:`finetuner.training.fit.compare` found.
+        evaluation: What :func:`finetuner.training.compare.compare` found.
         policy: ``if_better``, ``always`` or ``never``.
         rival: The name in the evaluation of the version that serves now.
     """
@@ -30,8 +35,11 @@ def decide(evaluation: Mapping[str, Any], policy: Policy, *, rival: str) -> Deci
         return Decision(False, "the run was told never to promote; /promote does it by hand")
     if policy == "always":
         return Decision(True, "the run was told to promote in any case")
-    if rival not in evaluation["gain"]:
-        return Decision(False, "no held-out anchor could be ranked: too little data to decide")
+    if evaluation["anchors"] < FEWEST:
+        return Decision(
+            False,
+            f"{evaluation['anchors']} held-out anchors could be ranked, at least {FEWEST} are needed: too little data",
+        )
     mean, low, high = evaluation["gain"][rival]
     found = f"MAP on {evaluation['anchors']} held-out anchors {mean:+.4f} (95 % interval {low:+.4f} to {high:+.4f})"
     if low > 0:

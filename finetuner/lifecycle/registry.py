@@ -47,7 +47,7 @@ class Registry:
         aside = self._versions / f".{uuid4().hex}.part"
         shutil.copytree(weights, aside)
         with self._lock:
-            name = f"v{max((int(one.name[1:]) for one in self.versions()), default=-1) + 1}"
+            name = f"v{max((int(one.name[1:]) for one in self._folders()), default=-1) + 1}"
             told = {
                 "version": name,
                 "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -65,8 +65,12 @@ class Registry:
 
     def versions(self) -> list[Version]:
         """Return all versions, the oldest first."""
+        return [Version.read(folder) for folder in self._folders()]
+
+    def _folders(self) -> list[Path]:
+        # a version that is damaged has its name all the same
         folders = [one for one in self._versions.iterdir() if _NAME.fullmatch(one.name)]
-        return [Version.read(one) for one in sorted(folders, key=lambda one: int(one.name[1:]))]
+        return sorted(folders, key=lambda one: int(one.name[1:]))
 
     def get(self, name: str) -> Version:
         """Return a version; ``active`` and ``base`` are names too.
@@ -76,7 +80,7 @@ class Registry:
         """
         wanted = {"active": self.active, "base": "v0"}.get(name, name)
         if wanted is None or not _NAME.fullmatch(wanted) or not (self._versions / wanted).is_dir():
-            known = ", ".join(version.name for version in self.versions())
+            known = ", ".join(folder.name for folder in self._folders())
             raise UnknownVersionError(f"there is no version {name!r}; known are {known}, and active and base")
         return Version.read(self._versions / wanted)
 
@@ -131,6 +135,8 @@ def _sync(folder: Path) -> None:
         if path.is_file():
             with path.open("rb") as file:
                 os.fsync(file.fileno())
+        else:
+            _sync_folder(path)
     _sync_folder(folder)
 
 

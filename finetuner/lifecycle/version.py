@@ -30,6 +30,7 @@ class Version:
         """
         try:
             about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+            _ = about["encoder"]["name"], about["files"]  # what loading will need
             return cls(about["version"], folder, about)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise DamagedVersionError(

@@ -1,6 +1,8 @@
 """The encoder: any module that maps a batch of contents to vectors, with L2-normalised output."""
 
+import functools
 import importlib
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -32,15 +34,16 @@ class EncoderSpec:
     Attributes:
         name: ``mlp``, ``cnn`` or ``bilstm``; the path of a sentence-transformers folder; or any
             ``package.module:factory`` that returns a ``torch.nn.Module``.
-        options: Keyword arguments of the factory.
+        options: Keyword arguments of the factory; of a folder, ``max_seq_length``.
     """
 
     name: str = "mlp"
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the spec as JSON can hold it."""
-        return asdict(self)
+        """Return the spec as it comes back from JSON: tuples are lists."""
+        spec: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        return spec
 
 
 class Encoder(nn.Module):
@@ -80,15 +83,27 @@ class Encoder(nn.Module):
         return tokenize(contents)
 
     def forward(self, features: Features) -> Tensor:
-        """Return embeddings, float32 (B, D), each of length 1."""
-        return functional.normalize(self.module(features), dim=-1)
+        """Return embeddings, float32 (B, D), each of length 1.
+
+        Raises:
+            EncoderError: If the module does not take such input.
+        """
+        try:
+            return functional.normalize(self.module(features), dim=-1)
+        except (RuntimeError, ValueError, IndexError) as error:
+            given = "these texts"
+            if isinstance(features, Tensor):
+                given = f"{features.dtype} {tuple(features.shape[1:])}"
+            raise EncoderError(f"encoder {self.spec.name!r} does not take {given}: {error}") from error
 
     def embed(self, contents: Contents, *, batch_size: int = 256) -> Embeddings:
         """Return the embeddings of N contents, float32 (N, D), in evaluation mode and without a graph.
 
         Raises:
-            EncoderError: If the module does not take such contents.
+            EncoderError: If there is no content, or the module does not take such contents.
         """
+        if not len(contents):
+            raise EncoderError(f"encoder {self.spec.name!r} was given no content; at least one is needed")
         self.eval()
         parts = [
             self.embed_batch(contents[at : at + batch_size]) for at in range(0, len(contents), batch_size)
@@ -101,12 +116,8 @@ class Encoder(nn.Module):
         Raises:
             EncoderError: If the module does not take such contents.
         """
-        try:
-            with torch.inference_mode():
-                embeddings = self(self.prepare(contents)).numpy()
-        except (RuntimeError, ValueError, IndexError) as error:
-            given = f"{contents.dtype} {contents.shape[1:]}" if isinstance(contents, np.ndarray) else "texts"
-            raise EncoderError(f"encoder {self.spec.name!r} does not take {given}: {error}") from error
+        with torch.inference_mode():
+            embeddings = self(self.prepare(contents)).numpy()
         if embeddings.ndim != 2 or embeddings.dtype != np.float32 or not np.isfinite(embeddings).all():
             raise EncoderError(
                 f"encoder {self.spec.name!r} made {embeddings.dtype} {embeddings.shape} or a number that is not "
@@ -131,16 +142,10 @@ def build_encoder(spec: EncoderSpec, *, seed: int = 0) -> Encoder:
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        if Path(spec.name, FOLDER_MARK).is_file():
-            if spec.options:
-                raise EncoderError(
-                    f"encoder {spec.name!r} is a folder and takes no options, got {spec.options}"
-                )
-            return Encoder(TransformerModule(Path(spec.name)), spec)
-        factory = BUILTIN[spec.name] if spec.name in BUILTIN else _import_factory(spec.name)
+        factory = _factory(spec.name)
         try:
             module = factory(**spec.options)
-        except TypeError as error:
+        except (TypeError, ValueError, RuntimeError, IndexError) as error:
             raise EncoderError(
                 f"encoder {spec.name!r} refuses its options {dict(spec.options)}: {error}"
             ) from error
@@ -167,6 +172,12 @@ def load_encoder(spec: EncoderSpec, folder: Path) -> Encoder:
     return encoder
 
 
+def _factory(name: str) -> Callable[..., Any]:
+    if Path(name, FOLDER_MARK).is_file():
+        return functools.partial(TransformerModule, Path(name))
+    return BUILTIN[name] if name in BUILTIN else _import_factory(name)
+
+
 def _import_factory(name: str) -> Callable[..., Any]:
     accepted = "use mlp, cnn, bilstm, the path of a sentence-transformers folder, or package.module:factory"
     module_name, colon, attribute = name.partition(":")
@@ -174,5 +185,5 @@ def _import_factory(name: str) -> Callable[..., Any]:
         raise EncoderError(f"encoder {name!r} is not known; {accepted}")
     try:
         return cast(Callable[..., Any], getattr(importlib.import_module(module_name), attribute))
-    except (ImportError, AttributeError) as error:
+    except (ImportError, AttributeError, ValueError, TypeError) as error:
         raise EncoderError(f"encoder {name!r} cannot be imported ({error}); {accepted}") from error

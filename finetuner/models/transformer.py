@@ -12,12 +12,21 @@ FOLDER_MARK = "modules.json"
 
 
 class TransformerModule(nn.Module):
-    """Wraps a ``SentenceTransformer``: texts in, its sentence embedding out."""
+    """Wraps a ``SentenceTransformer``: texts in, its sentence embedding out.
+
+    Args:
+        folder: A sentence-transformers folder.
+        max_seq_length: Tokens of a text that are read, at least 1; by default what the folder says. Time grows
+            at least in proportion to it.
+
+    Raises:
+        EncoderError: If the folder cannot be read, or the package is not installed.
+    """
 
     learning_rate = 2e-5
     """Pretrained weights move in small steps; the default of the sentence-transformers trainer is of this size."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, max_seq_length: int | None = None) -> None:
         super().__init__()
         try:
             from sentence_transformers import SentenceTransformer
@@ -36,6 +45,11 @@ class TransformerModule(nn.Module):
             raise EncoderError(
                 f"{folder}: cannot be read as a sentence-transformers folder: {error}"
             ) from error
+
+        if max_seq_length is not None:
+            if max_seq_length < 1:
+                raise ValueError(f"max_seq_length is {max_seq_length}; at least 1 is needed")
+            self.model.max_seq_length = max_seq_length
 
     def tokenize(self, texts: Sequence[str]) -> dict[str, Tensor]:
         """Return the token tensors of some texts, padded to the longest."""

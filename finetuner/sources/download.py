@@ -17,8 +17,8 @@ from urllib.request import Request, urlopen
 
 from tqdm import tqdm
 
-from finetuner import __version__
 from finetuner.errors import SourceError
+from finetuner.release import __version__
 
 _ATTEMPTS = 5
 _CHUNK = 1 << 16  # bytes

@@ -3,7 +3,6 @@
 import os
 from pathlib import Path
 
-import finetuner
 from finetuner.errors import SourceError
 
 DATASETS_VARIABLE = "FINETUNER_DATASETS"
@@ -37,4 +36,4 @@ def cache_folder(name: str) -> Path:
 
 def _datasets() -> Path:
     named = os.environ.get(DATASETS_VARIABLE)
-    return Path(named) if named else Path(finetuner.__file__).resolve().parent.parent / "datasets"
+    return Path(named) if named else Path(__file__).resolve().parents[2] / "datasets"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from finetuner.documents import MatchDocumentLike
 from finetuner.errors import NothingToLearnError
@@ -95,11 +96,17 @@ def tune(
         raise NothingToLearnError(
             f"none of the {len(matches.labels)} judgements is positive; label some matches above 0"
         )
+    if options.loss == "cosine" and not options.uses_in_batch_negatives and not (matches.labels < 0).any():
+        raise NothingToLearnError(
+            "no judgement is negative, and loss 'cosine' would pull all onto one point; "
+            "label some matches below 0, or use loss 'infonce'"
+        )
     rest, holdout = matches.split(options.holdout, seed=options.seed)
     training, validation = rest.split(options.validation / (1 - options.holdout), seed=options.seed + 1)
     sizes = {"training": len(training), "validation": len(validation), "holdout": len(holdout)}
     report("split", {**sizes, "contents": len(matches.ids), "judgements": len(matches.labels)})
-    tuned = train(encoder, training, validation, options, checkpoint=folder, report=report)
+    with torch.random.fork_rng(devices=[]):  # the caller's random numbers stay the caller's
+        tuned = train(encoder, training, validation, options, checkpoint=folder, report=report)
     evaluation = compare({**rivals, "candidate": tuned}, holdout, seed=options.seed)
     evaluation["seen_contents"] = int(np.isin(used_rows(holdout), used_rows(training)).sum())
     report("evaluated", evaluation)

@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from finetuner.errors import DivergedError, NothingToLearnError
 from finetuner.matches import MatchSet
-from finetuner.models import Encoder, load_encoder
+from finetuner.models import Encoder, Features, load_encoder
 from finetuner.samplers import MatchSampler
 from finetuner.training.compare import rank
 from finetuner.training.options import TrainingOptions
@@ -42,8 +43,9 @@ def train(
         report: Receives ``epoch`` events with ``epoch``, ``epochs``, ``loss`` and ``validation_map``.
 
     Raises:
-        NothingToLearnError: If no anchor has both a positive and something to tell it from.
-        DivergedError: If the loss is no longer finite.
+        NothingToLearnError: If no anchor has both a positive and something to tell it from; ``cosine`` needs no
+            more than a judgement.
+        DivergedError: If the loss is no longer finite, or the embeddings are no longer of length 1.
     """
     loss_of = options.make_loss()
     sampler = MatchSampler(
@@ -53,11 +55,9 @@ def train(
         seed=options.seed,
         in_batch_negatives=options.uses_in_batch_negatives,
     )
-    optimizer = torch.optim.AdamW(
-        encoder.parameters(),
-        lr=options.learning_rate or encoder.learning_rate,
-        weight_decay=options.weight_decay,
-    )
+    peak = options.learning_rate or encoder.learning_rate
+    lower = f"try a learning_rate below {peak:g}"
+    optimizer = torch.optim.AdamW(encoder.parameters(), lr=peak, weight_decay=options.weight_decay)
     steps = options.epochs * len(sampler)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, steps, options.warmup))
     best, best_epoch = -math.inf, 0
@@ -67,23 +67,25 @@ def train(
         losses = []
         for batch in sampler.epoch(epoch):
             positive, negative = torch.from_numpy(batch.positive), torch.from_numpy(batch.negative)
-            if not (positive.any(1) & negative.any(1)).any():
+            if not _teaches(options, positive, negative):
                 continue
-            embeddings = encoder(encoder.prepare(matches.take(batch.contents)))  # (N, D)
+            features = encoder.prepare(matches.take(batch.contents))
+            embeddings = encoder(features)  # (N, D)
             cosine = embeddings[torch.from_numpy(batch.anchors)] @ embeddings.T  # (A, N)
             loss = loss_of(cosine, positive, negative)
             if not torch.isfinite(loss):
-                rate = schedule.get_last_lr()[0]
-                raise DivergedError(
-                    f"the loss is {loss.item()} in epoch {epoch + 1}; try a learning_rate below {rate:g}"
-                )
+                raise DivergedError(f"the loss is {loss.item()} in epoch {epoch + 1}; {lower}")
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]  # so in torch
             optimizer.step()
             schedule.step()
             losses.append(loss.item())
         if not losses:
-            raise NothingToLearnError("no batch holds an anchor with a positive and a negative")
+            raise NothingToLearnError(
+                f"none of the {len(matches)} anchors to learn from has a positive and something to tell it from; "
+                "add anchors, or matches with labels below 0"
+            )
+        _check_usable(encoder, features, f"after epoch {epoch + 1}; {lower}")
         metrics = rank(encoder, validation)
         score = metrics.mean()["map"] if metrics is not None else None
         report("epoch", _progress(epoch, options.epochs, losses, score))
@@ -93,6 +95,22 @@ def train(
         elif epoch - best_epoch >= options.patience:
             break
     return load_encoder(encoder.spec, checkpoint)
+
+
+def _teaches(options: TrainingOptions, positive: Tensor, negative: Tensor) -> bool:
+    """Return whether the loss can learn from a batch: the cosine is told its values, the others compare two."""
+    if options.loss == "cosine":
+        return bool((positive | negative).any())
+    return bool((positive.any(1) & negative.any(1)).any())
+
+
+def _check_usable(encoder: Encoder, features: Features, when: str) -> None:
+    # the last step of an epoch may be the one that diverges, and no loss would tell
+    encoder.eval()
+    with torch.inference_mode():
+        lengths = encoder(features).norm(dim=1)
+    if not (torch.isfinite(lengths).all() and lengths.any()):  # divided by an infinite norm all are 0
+        raise DivergedError(f"the embeddings are no longer of length 1 {when}")
 
 
 def _progress(epoch: int, epochs: int, losses: list[float], score: float | None) -> dict[str, Any]:

@@ -61,7 +61,9 @@ class TrainingOptions(Options):
     )
 
     @root_validator(skip_on_failure=True)
-    def _parameters_fit_the_loss(cls, values: dict[str, Any]) -> dict[str, Any]:
+    def _go_together(cls, values: dict[str, Any]) -> dict[str, Any]:
+        if values["validation"] + values["holdout"] >= 1:
+            raise ValueError("validation and holdout are all anchors; leave some to learn from")
         for parameter, loss in (("temperature", "infonce"), ("margin", "triplet")):
             if values[parameter] is not None and values["loss"] != loss:
                 raise ValueError(f"{parameter} belongs to loss {loss!r}, not to {values['loss']!r}")

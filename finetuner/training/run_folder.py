@@ -65,18 +65,24 @@ class RunFolder:
     def report(self, event: str, figures: dict[str, Any]) -> None:
         """Append an event; it is on disk when this returns."""
         line = json.dumps({"event": event, "time": round(time.time(), 3), **figures}) + "\n"
-        handle = os.open(self.path / "events.jsonl", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        handle = os.open(self.path / "events.jsonl", os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
         try:
+            size = os.fstat(handle).st_size
+            if size and os.pread(handle, 1, size - 1) != b"\n":
+                line = "\n" + line  # what a crash has torn stays a line of its own
             os.write(handle, line.encode())  # one write: two processes may append
             os.fsync(handle)
         finally:
             os.close(handle)
 
     def events(self) -> Iterator[dict[str, Any]]:
-        """Yield the events so far; a line that is still being written is left out."""
-        for line in (self.path / "events.jsonl").read_bytes().splitlines(keepends=True):
-            if line.endswith(b"\n"):
-                yield json.loads(line)
+        """Yield the events so far; a line that is still being written, or that a crash has torn, is left out."""
+        for line in (self.path / "events.jsonl").read_bytes().splitlines():
+            try:
+                event = json.loads(line)
+            except ValueError:
+                continue
+            yield event
 
     def state(self) -> State:
         """Return the state: the last event that names one."""

@@ -38,6 +38,8 @@ class Runs:
         self._lock = threading.Lock()
         self._queue: queue.SimpleQueue[RunFolder | None] = queue.SimpleQueue()
         self._process: tuple[str, subprocess.Popen[bytes]] | None = None
+        self._concluding: str | None = None
+        self._closed = False
         folder.mkdir(parents=True, exist_ok=True)
         for run in self.list():
             if run.state() not in FINAL:
@@ -49,7 +51,7 @@ class Runs:
         """Write a new run, state ``queued``; it waits for :meth:`start`.
 
         Args:
-            task: See :class:`RunFolder`.
+            task: What it shall do, see :func:`finetuner.training.worker.carry_out`.
             run_id: A name from the caller; the same name again means the same run, so asking twice is harmless.
 
         Returns:
@@ -68,13 +70,21 @@ class Runs:
             return RunFolder.create(path, task), True
 
     def start(self, run: RunFolder, matches: MatchSet) -> None:
-        """Save the run's data and put it into the queue, unless it was cancelled meanwhile."""
-        matches.save(run.data)
+        """Save the run's data and put it into the queue; one that was cancelled meanwhile will not train.
+
+        Raises:
+            OSError: If the data cannot be written; the run has failed then.
+        """
+        try:
+            matches.save(run.data)
+        except OSError as error:
+            self._fail(run, error)
+            raise
         self._queue.put(run)
 
     def fail(self, run: RunFolder, error: FinetunerError) -> None:
         """End a run that could not start."""
-        self._end(run, "failed", {"reason": f"{type(error).__name__}: {error}"})
+        self._fail(run, error)
 
     def get(self, run_id: str) -> RunFolder:
         """Return a run.
@@ -94,49 +104,65 @@ class Runs:
         return [RunFolder(file.parent) for file in sorted(complete, key=lambda file: file.stat().st_mtime_ns)]
 
     def cancel(self, run_id: str) -> RunFolder:
-        """End a run that is queued or running; one that has ended stays as it is.
+        """End a run that is queued or running; one that has ended, or is being concluded, stays as it is.
 
         Raises:
             UnknownRunError: If there is none of that id.
         """
         run = self.get(run_id)
-        self._end(run, "cancelled", {})
+        with self._lock:
+            if self._concluding != run.id:  # what is being promoted must not end as cancelled
+                self._report_end(run, "cancelled", {})
         return run
 
     def close(self) -> None:
-        """Stop the training process, if any; its run is marked as failed."""
-        self._queue.put(None)
+        """Stop the training process, if any; its run is marked as failed, those in the queue at the next start."""
         with self._lock:
-            running = self._process[1] if self._process else None
-        if running is not None:
-            running.kill()
+            self._closed = True
+            if self._process:
+                self._process[1].kill()
+        self._queue.put(None)
         self._thread.join(timeout=10)
+
+    def _fail(self, run: RunFolder, error: Exception) -> None:
+        self._end(run, "failed", {"reason": f"{type(error).__name__}: {error}"})
 
     def _end(self, run: RunFolder, state: str, figures: dict[str, Any]) -> None:
         with self._lock:
-            if run.state() in FINAL:
-                return
-            run.report(state, figures)
-            if self._process and self._process[0] == run.id:
-                self._process[1].kill()
+            self._report_end(run, state, figures)
+
+    def _report_end(self, run: RunFolder, state: str, figures: dict[str, Any]) -> None:
+        if run.state() in FINAL:
+            return
+        run.report(state, figures)
+        if self._process and self._process[0] == run.id:
+            self._process[1].kill()
 
     def _work(self) -> None:
         while (run := self._queue.get()) is not None:
-            with (run.path / "log.txt").open("wb") as log:
-                process = self._launch(run, log)
-            if process is None:
-                continue
+            try:
+                self._carry_out(run)
+            except (FinetunerError, OSError) as error:  # a fault of one run, the next may do better
+                self._fail(run, error)
+
+    def _carry_out(self, run: RunFolder) -> None:
+        with (run.path / "log.txt").open("wb") as log:
+            process = self._launch(run, log)
+        if process is None:
+            return
+        with process:
             code = process.wait()
-            with self._lock:
-                self._process = None
-            if code == 0:
-                self._conclude(run)
-            else:
-                self._end(run, "failed", {"reason": _reason(run, code)})
+        with self._lock:
+            self._process = None
+            self._concluding = run.id if code == 0 and run.state() not in FINAL else None
+        if code != 0:
+            self._end(run, "failed", {"reason": _reason(run, code)})
+        elif self._concluding:
+            self._end(run, "succeeded", self._finish(run))
 
     def _launch(self, run: RunFolder, log: IO[bytes]) -> subprocess.Popen[bytes] | None:
         with self._lock:
-            if run.state() in FINAL:
+            if self._closed or run.state() in FINAL:
                 return None
             run.report("running", {})
             # its standard input is how it learns that we are gone
@@ -144,16 +170,6 @@ class Runs:
             process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT)
             self._process = (run.id, process)
             return process
-
-    def _conclude(self, run: RunFolder) -> None:
-        if run.state() in FINAL:
-            return
-        try:
-            outcome = self._finish(run)
-        except (FinetunerError, OSError) as error:
-            self._end(run, "failed", {"reason": f"{type(error).__name__}: {error}"})
-        else:
-            self._end(run, "succeeded", outcome)
 
 
 def _reason(run: RunFolder, code: int) -> str:

@@ -13,8 +13,9 @@ from pathlib import Path
 import torch
 
 from finetuner.errors import FinetunerError
+from finetuner.lifecycle.version import Version
 from finetuner.matches import MatchSet
-from finetuner.models import EncoderSpec, load_encoder
+from finetuner.models import Encoder, EncoderSpec
 from finetuner.training.fit import tune
 from finetuner.training.options import TrainingOptions
 from finetuner.training.run_folder import RunFolder
@@ -24,17 +25,25 @@ FAILED = 3
 
 
 def main() -> int:
-    """Run the training of a folder; return the exit code."""
-    run = RunFolder(Path(sys.argv[1]))
+    """Run the training of the folder on the command line; return the exit code."""
     _end_with_parent()
     os.nice(10)  # serving goes first
     torch.set_num_threads(max(1, (os.cpu_count() or 1) - 1))  # and keeps a core
-    task = run.task()
-    spec = EncoderSpec(**task["encoder"])
+    return carry_out(RunFolder(Path(sys.argv[1])))
+
+
+def carry_out(run: RunFolder) -> int:
+    """Train as a run's task says; return the exit code: 0, or FAILED after an ``error`` event.
+
+    The task holds ``encoder``, an :class:`EncoderSpec` as a mapping; ``options`` of the training; and the folders
+    of versions ``parent``, where it starts, and ``rivals``, what it is compared with, by name.
+    """
     try:
-        rivals = {name: load_encoder(spec, Path(folder)) for name, folder in task["rivals"].items()}
+        task = run.task()
+        spec = EncoderSpec(**task["encoder"])
+        rivals = {name: _load(folder, spec) for name, folder in task["rivals"].items()}
         tune(
-            load_encoder(spec, Path(task["parent"])),
+            _load(task["parent"], spec),
             MatchSet.load(run.data),
             TrainingOptions.parse(task["options"], where="fit"),
             rivals=rivals,
@@ -45,6 +54,10 @@ def main() -> int:
         run.report("error", {"type": type(error).__name__, "message": str(error)})
         return FAILED
     return 0
+
+
+def _load(folder: str, spec: EncoderSpec) -> Encoder:
+    return Version.read(Path(folder)).load(spec)
 
 
 def _end_with_parent() -> None:

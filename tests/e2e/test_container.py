@@ -61,9 +61,10 @@ def engine() -> None:
 @pytest.fixture(scope="session")
 def images(engine: None) -> None:
     """Build the image under both tags."""
-    docker("build", "--network", "host", "--tag", TUNER, ".")
-    config = "CONFIG=executors/match_data.yml"
-    docker("build", "--network", "host", "--tag", DATA, "--build-arg", config, ".")
+    # the index is taken from the environment, where it is set: one with the CPU build of torch saves gigabytes
+    build = ("build", "--network", "host", "--build-arg", "PIP_EXTRA_INDEX_URL")
+    docker(*build, "--tag", TUNER, ".")
+    docker(*build, "--tag", DATA, "--build-arg", "CONFIG=executors/match_data.yml", ".")
 
 
 @contextmanager

@@ -1,0 +1,1 @@
+"""The main job on bundled data, as a user would do it."""

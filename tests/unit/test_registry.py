@@ -1,0 +1,280 @@
+"""The registry: versions that are whole or not there, checked when loaded, and one that is active."""
+
+import json
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import finetuner
+from finetuner.errors import DamagedVersionError, EncoderError, UnknownVersionError
+from finetuner.lifecycle import Registry, Version
+from finetuner.models import EncoderSpec, build_encoder
+from tests.two_classes import SPEC, encoder, points
+
+OWN = EncoderSpec("tests.two_classes:scaled", {"sign": -1})
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    """Return a folder of weights."""
+    encoder().save(tmp_path / "weights")
+    return tmp_path / "weights"
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Registry:
+    """Return an empty registry."""
+    return Registry(tmp_path / "root")
+
+
+def test_a_version_is_numbered_described_and_sealed(registry: Registry, weights: Path) -> None:
+    """Versions count from v0; ``model.json`` tells what they are and the hash of every other file."""
+    registry.register(weights, SPEC, {"parent": None})
+    version = registry.register(weights, SPEC, {"parent": "v0", "run": "r1"})
+    assert [one.name for one in registry.versions()] == ["v0", "v1"]
+    about = json.loads((version.folder / "model.json").read_text())
+    assert about == registry.get("v1").about == version.about
+    assert (about["version"], about["parent"], about["run"]) == ("v1", "v0", "r1")
+    assert (about["encoder"], about["library"]) == (SPEC.as_dict(), finetuner.__version__)
+    files = {file.name for file in version.folder.iterdir()}
+    assert files == {"model.safetensors", "card.md", "model.json"} == {*about["files"], "model.json"}
+
+
+def test_versions_are_listed_by_number(registry: Registry, weights: Path) -> None:
+    """v10 comes after v9, and the next one is v11."""
+    for _ in range(11):
+        registry.register(weights, SPEC, {})
+    assert [version.name for version in registry.versions()] == [f"v{at}" for at in range(11)]
+    assert registry.register(weights, SPEC, {}).name == "v11"
+
+
+def test_a_version_is_a_copy(registry: Registry, weights: Path) -> None:
+    """What becomes of the folder it was registered from does not touch it; it embeds as what was saved."""
+    registry.register(weights, SPEC, {})
+    shutil.rmtree(weights)
+    loaded = registry.get("v0").load(SPEC)
+    assert np.array_equal(loaded.embed(points(5)), encoder().embed(points(5)))
+
+
+def test_the_card_shows_the_evaluation(registry: Registry, weights: Path) -> None:
+    """For people: base, active and candidate side by side, on how many anchors."""
+    metrics = {"v0": {"map": 0.5, "mrr": 0.25}, "candidate": {"map": 0.75, "mrr": 1.0}}
+    about = {"parent": "v0", "run": "r1", "evaluation": {"anchors": 12, "metrics": metrics}}
+    card = (registry.register(weights, SPEC, about).folder / "card.md").read_text()
+    assert "On 12 held-out anchors:" in card
+    assert "| metric | v0 | candidate |\n|---|---|---|\n| map | 0.5000 | 0.7500 |\n" in card
+
+
+@pytest.mark.parametrize("name", ["v1", "v", "../root/versions/v0", "", "model.json", "active"])
+def test_an_unknown_version_is_named_with_those_that_are_known(
+    registry: Registry, weights: Path, name: str
+) -> None:
+    """A path is never followed, and before the first activation nothing is active."""
+    registry.register(weights, SPEC, {})
+    with pytest.raises(UnknownVersionError, match="known are v0, and active and base"):
+        registry.get(name)
+
+
+# damage
+
+
+def change(folder: Path) -> None:
+    """Change one byte of the weights."""
+    file = folder / "model.safetensors"
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("damage", "file"),
+    [
+        (change, "model.safetensors"),
+        (lambda folder: (folder / "model.safetensors").unlink(), "model.safetensors"),
+        (lambda folder: (folder / "extra.bin").write_bytes(b""), "extra.bin"),
+        (lambda folder: (folder / "card.md").write_text("the best"), "card.md"),
+    ],
+)
+def test_a_version_that_is_not_as_registered_is_refused(
+    registry: Registry, weights: Path, damage: Callable[[Path], None], file: str
+) -> None:
+    """One byte more, less or other in any file is found when it is loaded, and the file is named."""
+    folder = registry.register(weights, SPEC, {}).folder
+    damage(folder)
+    with pytest.raises(DamagedVersionError, match=f"not as registered: {file}"):
+        registry.get("v0").load(SPEC)
+
+
+@pytest.mark.parametrize("content", [None, "", "{", "[]", "{}", '{"version": "v0", "files": {}}'])
+def test_a_version_without_a_description_is_refused(
+    registry: Registry, weights: Path, content: str | None
+) -> None:
+    """A ``model.json`` that is gone, torn or lacks something is reported as that file."""
+    about = registry.register(weights, SPEC, {}).folder / "model.json"
+    about.unlink()
+    if content is not None:
+        about.write_text(content)
+    with pytest.raises(DamagedVersionError, match=r"model\.json: not the description of a version"):
+        registry.get("v0")
+
+
+def test_a_damaged_version_does_not_keep_others_from_being_registered(
+    registry: Registry, weights: Path
+) -> None:
+    """Its number stays taken, and the next one is whole."""
+    registry.register(weights, SPEC, {})
+    (registry.register(weights, SPEC, {}).folder / "model.json").write_text("{")
+    assert registry.register(weights, SPEC, {}).name == "v2"
+    registry.get("v2").load(SPEC)
+
+
+def test_a_version_of_another_encoder_is_refused(registry: Registry, weights: Path) -> None:
+    """Who starts with another encoder, or other options of it, is told both; no foreign code is run."""
+    registry.register(weights, SPEC, {})
+    for other in (EncoderSpec("cnn"), EncoderSpec("mlp", {**SPEC.options, "dim": 5})):
+        with pytest.raises(DamagedVersionError, match="made with encoder .*; start with that encoder"):
+            registry.get("v0").load(other)
+
+
+def test_what_a_crash_left_is_swept_away(tmp_path: Path, registry: Registry, weights: Path) -> None:
+    """A half copy is never listed, and gone after the next start."""
+    half = tmp_path / "root" / "versions" / ".abc.part"
+    half.mkdir()
+    (half / "model.json").write_text("{}")
+    registry.register(weights, SPEC, {})
+    assert [version.name for version in registry.versions()] == ["v0"]
+    Registry(tmp_path / "root")
+    assert not half.exists()
+    assert [version.name for version in registry.versions()] == ["v0"]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_kill_at_any_step_leaves_no_half_version(tmp_path: Path, weights: Path) -> None:
+    """Killed at every 3rd file operation of registering and activating, what is listed is whole and loads."""
+    root = tmp_path / "root"
+    Registry(root).activate(Registry(root).register(weights, SPEC, {}).name)
+    found, step = [], 0
+    while not _killed_at(step, root, weights):
+        registry = Registry(root)
+        versions = registry.versions()
+        found.append((len(versions), registry.active))
+        for version in versions:
+            assert version.load(SPEC).spec == SPEC
+        assert registry.active in {version.name for version in versions}
+        for version in versions[1:]:
+            shutil.rmtree(version.folder)
+        registry.activate("v0")
+        step += 3
+    assert found[0] == (1, "v0")
+    assert (2, "v0") in found
+    assert len(found) > 5
+
+
+def _killed_at(step: int, root: Path, weights: Path) -> bool:
+    """Register and activate in a child that is killed at a file operation; return whether it was through before."""
+    child = os.fork()
+    if child == 0:
+        try:
+            registry = Registry(root)
+            left = step
+
+            def kill(event: str, _: object) -> None:
+                nonlocal left
+                if event in ("open", "os.mkdir", "os.rename", "shutil.copytree", "shutil.copystat"):
+                    left -= 1
+                    if left < 0:
+                        os.kill(os.getpid(), signal.SIGKILL)
+
+            sys.addaudithook(kill)
+            registry.activate(registry.register(weights, SPEC, {}).name)
+        finally:
+            os._exit(0)
+    status = os.waitpid(child, 0)[1]
+    assert os.WIFSIGNALED(status) or os.waitstatus_to_exitcode(status) == 0
+    return not os.WIFSIGNALED(status)
+
+
+# which one is active
+
+
+def test_base_and_active_are_names(tmp_path: Path, registry: Registry, weights: Path) -> None:
+    """``base`` is the first version; ``active`` is what was activated last, also for the next process."""
+    for _ in range(3):
+        registry.register(weights, SPEC, {})
+    registry.activate("v2")
+    assert (registry.get("base").name, registry.get("active").name) == ("v0", "v2")
+    assert Registry(tmp_path / "root").active == "v2"
+
+
+def test_rolling_back_goes_step_by_step_to_the_first(registry: Registry) -> None:
+    """Each step forgets the version that was active, until nothing is left before the first one."""
+    for name in ("v0", "v3", "v1", "v3"):
+        registry.activate(name)
+    seen = []
+    for _ in range(3):
+        assert registry.previous() == {"v3": ["v1", "v0"], "v1": ["v3"]}[str(registry.active)][len(seen) // 2]
+        registry.step_back()
+        seen.append(registry.active)
+    assert seen == ["v1", "v3", "v0"]
+    with pytest.raises(UnknownVersionError, match="nothing to roll back to"):
+        registry.previous()
+
+
+def test_a_new_activation_after_a_step_back_goes_on_from_there(registry: Registry) -> None:
+    """What was rolled back is not what the next one rolls back to."""
+    for name in ("v0", "v1"):
+        registry.activate(name)
+    registry.step_back()
+    registry.activate("v2")
+    assert registry.previous() == "v0"
+
+
+def test_a_torn_pointer_is_never_read(tmp_path: Path, registry: Registry) -> None:
+    """The new pointer is written aside: what a crash left of it changes nothing."""
+    registry.activate("v0")
+    (tmp_path / "root" / "active.part").write_text('{"vers')
+    assert registry.active == "v0"
+    registry.activate("v1")
+    assert json.loads((tmp_path / "root" / "active.json").read_text()) == {"version": "v1", "before": ["v0"]}
+    assert not (tmp_path / "root" / "active.part").exists()
+
+
+# loading without a registry
+
+
+def test_a_versions_folder_can_be_loaded_anywhere(tmp_path: Path, registry: Registry, weights: Path) -> None:
+    """A copy of the folder is enough for ``finetuner.load``, by path or string."""
+    shutil.copytree(registry.register(weights, SPEC, {}).folder, tmp_path / "copy")
+    expected = encoder().embed(points(4))
+    for folder in (tmp_path / "copy", str(tmp_path / "copy")):
+        assert np.array_equal(finetuner.load(folder).embed(points(4)), expected)
+    assert finetuner.load(tmp_path / "copy", encoder="mlp").spec == SPEC
+
+
+def test_code_that_a_folder_names_is_not_run_unless_the_caller_names_it(
+    tmp_path: Path, registry: Registry
+) -> None:
+    """A factory of one's own has to be given; another one than the version's is refused, too."""
+    build_encoder(OWN).save(tmp_path / "own")
+    folder = registry.register(tmp_path / "own", OWN, {}).folder
+    for given in (None, "mlp", "tests.two_classes:points"):
+        with pytest.raises(EncoderError, match="was made with encoder='tests.two_classes:scaled'; got"):
+            finetuner.load(folder, encoder=given)
+    assert finetuner.load(folder, encoder=OWN.name).embed(points(1))[0] @ points(1)[0] < 0
+
+
+def test_a_damaged_folder_is_not_loaded(registry: Registry, weights: Path, tmp_path: Path) -> None:
+    """The same check holds without a registry; a folder that is none is one, too."""
+    version = registry.register(weights, SPEC, {})
+    change(version.folder)
+    with pytest.raises(DamagedVersionError, match="not as registered"):
+        finetuner.load(version.folder)
+    with pytest.raises(DamagedVersionError, match="not the description of a version"):
+        Version.read(tmp_path / "nowhere")

@@ -1,0 +1,384 @@
+"""Training: what is learnt, what is returned, what is refused, and that a seed decides all of it."""
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+import finetuner
+from finetuner.documents import Document, labelled
+from finetuner.errors import DivergedError, EncoderError, LabelError, NothingToLearnError, OptionError
+from finetuner.losses import CosineRegression, InfoNCE, Triplet
+from finetuner.matches import MatchSet
+from finetuner.training.compare import compare, used_rows
+from finetuner.training.fit import FitResult, tune
+from finetuner.training.loop import train
+from finetuner.training.options import TrainingOptions
+from tests.two_classes import encoder, match_documents, points
+
+FAST: dict[str, Any] = {"epochs": 12, "batch_size": 32, "learning_rate": 0.02}
+Events = list[dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def data() -> MatchSet:
+    """Return 100 anchors with three matches of each kind."""
+    return MatchSet.from_documents(match_documents(100))
+
+
+@pytest.fixture(scope="module")
+def result(data: MatchSet) -> FitResult:
+    """Return a run that went well."""
+    return finetuner.fit(encoder(), data, holdout=0.3, **FAST)
+
+
+def events(result: FitResult, name: str) -> Events:
+    """Return the events of one name."""
+    return [event for event in result.events if event["event"] == name]
+
+
+def pairs(labels: list[float], *, seed: int = 0) -> MatchSet:
+    """Return anchors of which each has one match with one of the labels, of the same class if it is above 0."""
+    blobs = points(3 * len(labels), seed=seed)
+    others = [3 * at + 2 if label > 0 else 3 * at + 1 for at, label in enumerate(labels)]
+    return MatchSet.from_documents(
+        Document(blob=blobs[3 * at], matches=[Document(blob=blobs[other], tags=labelled({}, label))])
+        for at, (other, label) in enumerate(zip(others, labels, strict=True))
+    )
+
+
+def weights(encoder: finetuner.Encoder) -> dict[str, Tensor]:
+    """Return a copy of the weights."""
+    return {name: value.clone() for name, value in encoder.state_dict().items()}
+
+
+def same(left: dict[str, Tensor], right: dict[str, Tensor]) -> bool:
+    """Return whether two sets of weights are equal in every bit."""
+    return all(torch.equal(left[name], right[name]) for name in left.keys() | right.keys())
+
+
+# learning
+
+
+@pytest.mark.parametrize("loss", ["infonce", "cosine", "triplet"])
+def test_every_loss_learns(data: MatchSet, loss: str) -> None:
+    """On anchors that were held out the tuned encoder ranks better than the base, beyond chance."""
+    _, low, _ = finetuner.fit(encoder(), data, loss=loss, holdout=0.3, **FAST).evaluation["gain"]["base"]
+    assert low > 0.05
+
+
+def test_a_tiny_set_can_be_learnt_by_heart() -> None:
+    """With nothing held out, every anchor's first match ends up as a positive one."""
+    tiny = MatchSet.from_documents(match_documents(16, seed=3))
+    options = {"epochs": 60, "learning_rate": 0.03, "validation": 0, "holdout": 0}
+    tuned = finetuner.fit(encoder(), tiny, **options).encoder
+    metrics = finetuner.evaluate({"base": encoder(), "tuned": tuned}, tiny)["metrics"]
+    assert metrics["base"]["hit@1"] < metrics["tuned"]["hit@1"] == 1
+
+
+def test_positives_alone_teach_through_the_other_anchors() -> None:
+    """Without one negative judgement the matches of other anchors serve as negatives."""
+    documents = match_documents(100, label=lambda same: 1 if same else None)
+    fitted = finetuner.fit(encoder(), documents, holdout=0.3, **FAST)
+    assert fitted.evaluation["gain"]["base"][1] > 0
+
+
+def test_one_judgement_an_anchor_is_enough_for_the_cosine() -> None:
+    """It is told values rather than compares, so anchors with a positive or a negative alone teach it."""
+    data = pairs([1, -1] * 40)
+    tuned = finetuner.fit(encoder(), data, loss="cosine", validation=0, holdout=0, **FAST).encoder
+    cosines = [
+        (one.embed(data.contents)[data.anchors] * one.embed(data.contents)[data.matches]).sum(axis=1)
+        for one in (encoder(), tuned)
+    ]
+    before, after = (np.square(cosine - data.labels).mean() for cosine in cosines)
+    assert after < before / 2
+
+
+def test_the_users_label_values_are_honoured() -> None:
+    """0 for a positive and 5 for a negative train the same weights as 1 and -1."""
+    own = match_documents(40, label=lambda same: 0 if same else 5)
+    usual = finetuner.fit(encoder(), match_documents(40), epochs=2)
+    fitted = finetuner.fit(encoder(), own, epochs=2, positive_label=0, negative_label=5)
+    assert same(weights(fitted.encoder), weights(usual.encoder))
+
+
+# the result
+
+
+def test_the_given_encoder_is_unchanged(data: MatchSet) -> None:
+    """Neither its weights nor the caller's random numbers are touched by a fit."""
+    given = encoder()
+    torch.manual_seed(3)
+    expected = torch.rand(2)
+    torch.manual_seed(3)
+    fitted = finetuner.fit(given, data, epochs=1)
+    assert torch.equal(torch.rand(2), expected)
+    assert same(weights(given), weights(encoder()))
+    assert not same(weights(given), weights(fitted.encoder))
+
+
+def test_an_encoder_can_be_named() -> None:
+    """A name builds the base, with weights drawn from the run's seed."""
+    blobs = np.random.default_rng(0).random((3, 28, 28))
+    matches = [
+        Document(blob=blob, tags=labelled({}, label)) for blob, label in zip(blobs[1:], (1, -1), strict=True)
+    ]
+    options = {"epochs": 1, "seed": 4, "validation": 0, "holdout": 0}
+    tuned = finetuner.fit("mlp", [Document(blob=blobs[0], matches=matches)], **options).encoder
+    base = finetuner.build_encoder(finetuner.EncoderSpec("mlp"), seed=4)
+    moved = weights(tuned)["module.4.bias"] - weights(base)["module.4.bias"]
+    assert tuned.spec == base.spec
+    assert 0 < moved.abs().max() < 0.01
+
+
+def test_a_run_tells_what_it_did(data: MatchSet, result: FitResult) -> None:
+    """The split comes first, then each epoch, then the evaluation that is also returned."""
+    assert [event["event"] for event in result.events] == ["split", *["epoch"] * 12, "evaluated"]
+    split = result.events[0]
+    assert split["training"] + split["validation"] + split["holdout"] == len(data)
+    assert (split["contents"], split["judgements"]) == (100, 600)
+    assert [event["epoch"] for event in events(result, "epoch")] == list(range(1, 13))
+    assert events(result, "evaluated") == [{"event": "evaluated", **result.evaluation}]
+
+
+def test_the_evaluation_is_of_the_held_out_anchors(data: MatchSet, result: FitResult) -> None:
+    """Its anchors, metrics and gain are those of the split by the run's seed, seen contents included."""
+    rest, holdout = data.split(0.3, seed=0)
+    again = compare({"base": encoder(), "candidate": result.encoder}, holdout, seed=0)
+    seen = result.evaluation.pop("seen_contents")
+    assert result.evaluation == again
+    result.evaluation["seen_contents"] = seen
+    assert again["anchors"] == result.events[0]["holdout"] == len(holdout)
+    assert 0 < seen <= len(set(used_rows(holdout)) & set(used_rows(rest)))
+
+
+def test_nothing_held_out_means_nothing_evaluated(data: MatchSet) -> None:
+    """Without held-out anchors there are no metrics and no gain, rather than those of the training."""
+    found = finetuner.fit(encoder(), data, epochs=1, holdout=0).evaluation
+    assert found == {"anchors": 0, "metrics": {}, "gain": {}, "seen_contents": 0}
+
+
+def opposed(tmp_path: Path, **options: Any) -> tuple[finetuner.Encoder, Events, list[dict[str, Tensor]]]:
+    """Train while the validation says the opposite; return the encoder, the epochs and their weights."""
+    learns, seen, epochs = encoder(), [], []
+
+    def report(event: str, figures: dict[str, Any]) -> None:
+        epochs.append(figures)
+        seen.append(weights(learns))
+
+    tuned = train(
+        learns,
+        MatchSet.from_documents(match_documents(60)),
+        MatchSet.from_documents(match_documents(60, seed=1, label=lambda same: -1 if same else 1)),
+        TrainingOptions(**{**FAST, **options}),
+        checkpoint=tmp_path,
+        report=report,
+    )
+    return tuned, epochs, seen
+
+
+def test_the_best_epochs_weights_are_returned(tmp_path: Path) -> None:
+    """Of epochs whose validation gets worse and worse the first one's weights come back, not the last one's."""
+    tuned, epochs, seen = opposed(tmp_path)
+    best = int(np.argmax([epoch["validation_map"] for epoch in epochs]))
+    assert best < len(epochs) - 1
+    assert same(weights(tuned), seen[best])
+    assert not same(weights(tuned), seen[-1])
+
+
+@pytest.mark.parametrize("patience", [1, 4])
+def test_it_stops_after_epochs_without_a_better_one(tmp_path: Path, patience: int) -> None:
+    """Once ``patience`` epochs have brought nothing better than the best one, no further one follows."""
+    _, epochs, _ = opposed(tmp_path, patience=patience, epochs=30)
+    best = int(np.argmax([epoch["validation_map"] for epoch in epochs]))
+    assert len(epochs) == best + 1 + patience
+
+
+def test_without_validation_the_last_epochs_weights_are_returned(tmp_path: Path) -> None:
+    """Where nothing tells epochs apart, the training goes on to its end and that is the result."""
+    seen = []
+    learns = encoder()
+    data = MatchSet.from_documents(match_documents(30))
+    nothing = data.only(np.array([], np.int64))
+    tuned = train(
+        learns,
+        data,
+        nothing,
+        TrainingOptions(epochs=4),
+        checkpoint=tmp_path,
+        report=lambda event, figures: seen.append(weights(learns)),
+    )
+    assert len(seen) == 4
+    assert same(weights(tuned), seen[3])
+    assert not same(weights(tuned), seen[2])
+
+
+def test_a_seed_decides_every_byte(data: MatchSet, tmp_path: Path) -> None:
+    """The same seed writes the same weight file, another one another file: split, order and dropout."""
+    files = []
+    for at, seed in enumerate((0, 0, 1)):
+        folder = tmp_path / str(at)
+        base = finetuner.build_encoder(
+            finetuner.EncoderSpec("mlp", {"in_features": 6, "hidden": 8, "dim": 4, "dropout": 0.3})
+        )
+        options = TrainingOptions(epochs=2, batch_size=16, seed=seed)
+        tune(base, data, options, rivals={}, folder=folder, report=lambda event, figures: None)
+        files.append(hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest())
+    assert files[0] == files[1] != files[2]
+
+
+# refusals
+
+
+def nothing_positive() -> MatchSet:
+    """Return match data in which everything is negative."""
+    return MatchSet.from_documents(match_documents(20, label=lambda same: -1))
+
+
+def one_anchor() -> MatchSet:
+    """Return a single anchor with positives alone."""
+    return MatchSet.from_documents(match_documents(20, label=lambda same: 1 if same else None)[:1])
+
+
+@pytest.mark.parametrize(
+    ("make", "options", "fault"),
+    [
+        (nothing_positive, {}, "none of the 120 judgements is positive"),
+        (one_anchor, {}, "none of the 1 anchors to learn from has a positive and something to tell it from"),
+        (lambda: pairs([1] * 20), {"loss": "cosine"}, "no judgement is negative, and loss 'cosine'"),
+        (lambda: pairs([1] * 20), {"in_batch_negatives": False}, "something to tell it from"),
+    ],
+)
+def test_match_data_that_teaches_nothing_is_refused(
+    make: Callable[[], MatchSet], options: dict[str, Any], fault: str
+) -> None:
+    """No positive, nothing to tell one from, or nothing but positives for a loss that needs both."""
+    with pytest.raises(NothingToLearnError, match=fault):
+        finetuner.fit(encoder(), make(), validation=0, holdout=0, **options)
+
+
+@pytest.mark.parametrize("holdout", [0, 0.3])
+def test_a_step_size_that_breaks_the_encoder_is_reported(data: MatchSet, holdout: float) -> None:
+    """One step an epoch, in which no loss can tell yet, is enough to see that nothing usable is left."""
+    with pytest.raises(DivergedError, match=r"after epoch 1; try a learning_rate below 1e\+20"):
+        finetuner.fit(
+            encoder(), data, learning_rate=1e20, batch_size=100, validation=holdout, holdout=holdout
+        )
+
+
+def test_a_loss_that_is_not_finite_is_reported(data: MatchSet) -> None:
+    """Within an epoch the loss itself tells."""
+    with pytest.raises(DivergedError, match=r"the loss is nan in epoch 1; try a learning_rate below 1e\+30"):
+        finetuner.fit(encoder(), data, learning_rate=1e30, batch_size=8)
+
+
+def test_contents_that_the_encoder_does_not_take_are_refused(data: MatchSet) -> None:
+    """Points of six numbers for an encoder of 784 are an EncoderError, not one of torch."""
+    with pytest.raises(EncoderError, match=r"encoder 'mlp' does not take torch\.float32 \(6,\)"):
+        finetuner.fit("mlp", data)
+
+
+def test_a_third_label_value_is_refused(data: MatchSet) -> None:
+    """Who names two values has to have no other one."""
+    with pytest.raises(LabelError, match="label -1 is neither"):
+        finetuner.fit(encoder(), data, positive_label=1, negative_label=0)
+
+
+@pytest.mark.parametrize(
+    ("options", "fault"),
+    [
+        ({"epochs": 10.5}, "option 'epochs' is 10.5: 10.5 is not a whole number"),
+        ({"epochs": True}, "option 'epochs' is True: True is not a whole number"),
+        ({"epochs": 0}, "option 'epochs' is 0: ensure this value is greater than or equal to 1"),
+        ({"matches_per_anchor": 1}, "greater than or equal to 2"),
+        (
+            {"loss": "hinge"},
+            "option 'loss' is 'hinge': unexpected value; permitted: 'infonce', 'cosine', 'tri",
+        ),
+        ({"loss": "triplet", "temperature": 0.1}, "temperature belongs to loss 'infonce', not to 'triplet'"),
+        ({"margin": 0.1}, "margin belongs to loss 'triplet', not to 'infonce'"),
+        ({"temperature": 0}, "option 'temperature' is 0: ensure this value is greater than 0"),
+        ({"learning_rate": float("nan")}, "option 'learning_rate' is nan"),
+        ({"validation": 0.5, "holdout": 0.5}, "leave some to learn from"),
+        ({"holdout": 0.6}, "option 'holdout' is 0.6"),
+        ({"seed": -1}, "option 'seed' is -1"),
+        (
+            {"epoch": 3},
+            "unknown option 'epoch'; accepted are batch_size, epochs, holdout, in_batch_negatives",
+        ),
+    ],
+)
+def test_options_are_checked_before_anything_else(options: dict[str, Any], fault: str) -> None:
+    """A wrong name, type, range or combination is one OptionError; the match data is not even read."""
+    with pytest.raises(OptionError) as refused:
+        finetuner.fit("mlp", iter(()), **options)
+    assert str(refused.value).startswith("fit: ")
+    assert fault in str(refused.value)
+
+
+def test_options_choose_the_loss_and_its_parameter() -> None:
+    """What is given arrives in the loss, and what is not leaves its default."""
+    assert TrainingOptions(temperature=0.5).make_loss() == InfoNCE(temperature=0.5)
+    assert TrainingOptions(loss="triplet", margin=0.3).make_loss() == Triplet(margin=0.3)
+    assert TrainingOptions(loss="triplet").make_loss() == Triplet()
+    assert TrainingOptions(loss="cosine").make_loss() == CosineRegression()
+
+
+@pytest.mark.parametrize(("loss", "given", "used"), [("infonce", None, True), ("cosine", None, False), ("triplet", False, False), ("cosine", True, True)])  # fmt: skip
+def test_in_batch_negatives_are_the_default_but_for_the_cosine(
+    loss: str, given: bool | None, used: bool
+) -> None:
+    """The caller's word goes first."""
+    options = TrainingOptions.parse({"loss": loss, "in_batch_negatives": given}, where="fit")
+    assert options.uses_in_batch_negatives is used
+
+
+# comparison
+
+
+def test_encoders_are_compared_with_the_last_one(data: MatchSet) -> None:
+    """The gain is last minus each other in MAP, 0 where both are the same, with its interval around it."""
+    found = finetuner.evaluate({"first": encoder(1), "same": encoder(0), "last": encoder(0)}, data)
+    mean, low, high = found["gain"]["first"]
+    expected = found["metrics"]["last"]["map"] - found["metrics"]["first"]["map"]
+    assert mean == pytest.approx(expected, abs=1e-12)
+    assert low < mean < high
+    assert found["gain"]["same"] == [0, 0, 0]
+    assert list(found["gain"]) == ["first", "same"]
+
+
+def test_one_encoder_is_evaluated_alone() -> None:
+    """Documents will do as well as a match set, and there is nothing to gain."""
+    found = finetuner.evaluate(encoder(), match_documents(20))
+    assert (found["anchors"], list(found["metrics"]), found["gain"]) == (20, ["encoder"], {})
+
+
+def test_anchors_with_both_signs_rank_their_own_judgements(data: MatchSet) -> None:
+    """Where some anchors have positives alone, only those with both count."""
+    documents = match_documents(100)
+    for document in documents[:40]:
+        document.matches = document.matches[:3]
+    found = finetuner.evaluate(encoder(), documents)
+    assert found["anchors"] == 60
+    expected = finetuner.evaluate(encoder(), data.only(np.arange(40, 100)))
+    assert found["metrics"] == expected["metrics"]
+
+
+def test_positives_alone_are_looked_for_in_the_corpus() -> None:
+    """All contents compete then, which is harder than the judged ones."""
+    documents = match_documents(30, label=lambda same: 1 if same else None)
+    strict = finetuner.evaluate(encoder(), documents)
+    judged = finetuner.evaluate(encoder(), match_documents(30))
+    assert strict["anchors"] == 30
+    assert strict["metrics"]["encoder"]["map"] < judged["metrics"]["encoder"]["map"]
+
+
+def test_anchors_without_a_positive_cannot_be_ranked() -> None:
+    """Nothing was found, rather than a metric of 0."""
+    assert finetuner.evaluate(encoder(), nothing_positive()) == {"anchors": 0, "metrics": {}, "gain": {}}
