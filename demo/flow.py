@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import random
 import re
 import signal
 import socket
@@ -9,13 +10,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from executors.client import FlowClient
 
 TUNE = Path(__file__).parent.parent / "flows" / "tune.yml"
+START_SECONDS = 60
 
 
 @dataclass(frozen=True)
@@ -46,43 +48,48 @@ class RunningFlow:
 
 @contextlib.contextmanager
 def running_flow(
-    workspace: Path, *, free_ports: bool = False, environment: Mapping[str, str] | None = None
+    workspace: Path,
+    *,
+    topology: Path = TUNE,
+    free_ports: bool = False,
+    environment: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
 ) -> Iterator[RunningFlow]:
     """Run ``jina flow --uses flows/tune.yml`` until the block ends; nothing of it is left over.
 
     Args:
         workspace: Where its Executors keep everything, and where its log goes.
-        free_ports: Take ports that are free now instead of those in the file.
+        topology: The file to start, as it is named on the command line.
+        free_ports: Start a copy of it with ports that are free now.
         environment: Settings for the Executors, ``FINETUNER_...``.
+        cwd: Where to start it.
     """
     workspace.mkdir(parents=True, exist_ok=True)
-    topology = TUNE.read_text()
-    ports = list(dict.fromkeys(int(port) for port in re.findall(r"\b51\d{3}\b", topology)))
-    if free_ports:
-        chosen = _free_ports(len(ports))
-        for old, new in zip(ports, chosen, strict=True):
-            topology = topology.replace(str(old), str(new))
-        ports = chosen
+    text = Path(cwd or "", topology).read_text()
+    text = on_free_ports(text) if free_ports else text
+    ports = _ports(text)
     _refuse_taken(ports)
     log = workspace / "flow.log"
     with tempfile.TemporaryDirectory() as folder, log.open("ab") as output:
-        uses = TUNE
         if free_ports:
-            uses = Path(folder, TUNE.name)
-            uses.write_text(topology)
+            topology = Path(folder, topology.name)
+            topology.write_text(text)
         settings = {"FINETUNER_WORKSPACE": str(workspace), "JINA_OPTOUT_TELEMETRY": "1"}
-        started = time.perf_counter()
+        started, said = time.perf_counter(), output.tell()
         process = subprocess.Popen(
-            [Path(sys.executable).parent / "jina", "flow", "--uses", str(uses)],
+            [Path(sys.executable).parent / "jina", "flow", "--uses", str(topology)],
             env={**os.environ, "JINA_DEFAULT_HOST": "127.0.0.1", **settings, **(environment or {})},
+            cwd=cwd,
             stdout=output,
             stderr=output,
             start_new_session=True,  # so that all of it can be ended at once
         )
         try:
             client = FlowClient(f"grpc://127.0.0.1:{ports[0]}")
-            client.wait_until_ready(60)
+            _wait_until(lambda: _answers(client), process, log)
             ready = time.perf_counter() - started
+            # jina loses an interrupt that comes before it has said so
+            _wait_until(lambda: b"ready to serve" in log.read_bytes()[said:], process, log)
             yield RunningFlow(process, client, f"http://127.0.0.1:{ports[1]}", ports, ready, log)
             if process.poll() is None:
                 process.send_signal(signal.SIGINT)
@@ -93,12 +100,43 @@ def running_flow(
             process.wait()
 
 
-def _free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
+def on_free_ports(topology: str) -> str:
+    """Return the text of a topology with ports that are free now instead of its 51xxx."""
+    for port in _ports(topology):
+        topology = topology.replace(str(port), str(_free_port()))
+    return topology
+
+
+def _ports(topology: str) -> list[int]:
+    return list(dict.fromkeys(int(port) for port in re.findall(r"\b[25]\d{4}\b", topology)))
+
+
+def _free_port() -> int:
+    while True:
+        # below those that the system hands out: a client could be given one of them meanwhile
+        port = random.randrange(20_000, 30_000)
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+            return port
+
+
+def _answers(client: FlowClient) -> bool:
+    try:
+        client.wait_until_ready(1)
+    except ConnectionError:
+        return False
+    return True
+
+
+def _wait_until(true: Callable[[], bool], process: subprocess.Popen[bytes], log: Path) -> None:
+    until = time.monotonic() + START_SECONDS
+    while not true():
+        if process.poll() is not None or time.monotonic() > until:
+            how = (
+                "did not start in time" if process.returncode is None else f"ended with {process.returncode}"
+            )
+            raise RuntimeError(f"jina flow {how}:\n{log.read_text(errors='replace')[-3000:]}")
+        time.sleep(0.02)
 
 
 def _refuse_taken(ports: list[int]) -> None:

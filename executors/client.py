@@ -13,6 +13,9 @@ from executors.documents import MatchDocument, Report, StreamRequest
 from executors.streams import typed, unframed
 from finetuner.errors import StreamError
 
+WHOLE = frozenset({"/fit", "/evaluate"})
+"""Endpoints that have to get all of their documents in one request."""
+
 _OURS = re.compile(r"<class 'finetuner\.errors\.(\w+)'>: (.*)")
 
 
@@ -51,10 +54,14 @@ class FlowClient:
     ) -> DocList[Any]:
         """Send documents, in requests of ``request_size``, and return what is answered, in order.
 
+        ``/fit`` and ``/evaluate`` get theirs in one.
+
         Raises:
             FinetunerError: The error of the service, in its own class.
             ConnectionError: If nobody answers.
         """
+        if endpoint in WHOLE and documents:
+            request_size = len(documents)
         try:
             return Client(host=self._address).post(
                 endpoint,

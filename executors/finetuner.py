@@ -150,7 +150,8 @@ class FinetunerExecutor(Executor):
             matches = await asyncio.to_thread(self._service.match_set, named(docs))
         else:
             matches = await self._pull(options)
-        evaluation = await self._in_forward(self._service.evaluate, matches, options.version)
+        # beside the forward passes of /encode, which would wait behind it
+        evaluation = await asyncio.to_thread(self._service.evaluate, matches, options.version)
         return DocList[Report]([Report(id=options.version, tags=evaluation)])
 
     @requests(on="/models", request_schema=DocList[Report], response_schema=DocList[Report])

@@ -6,14 +6,19 @@ routes: the Flow's order plays no part, an error arrives as an error, and an unk
 """
 
 import asyncio
+import functools
+import sys
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+from jina.proto.jina_pb2 import StatusProto
 from jina.serve.executors import __dry_run_endpoint__
 from jina.serve.runtimes.gateway.composite import CompositeGateway
 from jina.serve.stream.helper import AsyncRequestsIterator
 
-from finetuner.errors import UnknownEndpointError
+from executors.client import WHOLE
+from executors.http import with_typed_errors
+from finetuner.errors import OptionError, UnknownEndpointError
 
 
 class FlowGateway(CompositeGateway):
@@ -37,6 +42,10 @@ class FlowGateway(CompositeGateway):
         unary = streamer._streamer
         unary._request_handler = router.unary(unary._request_handler)
         unary._stream_requests = router.ordered(unary._stream_requests)
+        # jina's HTTP server sends what is posted in several requests, and returns the answer to the first
+        streamer.stream_docs = functools.partial(streamer.stream_docs, request_size=sys.maxsize)
+        handler = self._request_handler
+        handler._http_fastapi_default_app = with_typed_errors(handler._http_fastapi_default_app)
         await super().setup_server()
 
     @property
@@ -71,12 +80,16 @@ class _Router:
 
         def handle(request: Any, return_type: Any) -> Any:
             endpoint = request.header.exec_endpoint
-            if endpoint and endpoint != __dry_run_endpoint__ and self._node_of(endpoint) is None:
-                request.add_exception(self._unknown(endpoint))
-                answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-                answer.set_result(request)
-                return answer, None
-            return send(request=request, return_type=return_type)
+            try:
+                if endpoint and endpoint != __dry_run_endpoint__:
+                    self._node_of(endpoint, is_stream=False)
+            except UnknownEndpointError as error:
+                request.add_exception(error)
+            if request.status.code != StatusProto.ERROR:
+                return send(request=request, return_type=return_type)
+            answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+            answer.set_result(request)
+            return answer, None
 
         return handle
 
@@ -89,38 +102,69 @@ class _Router:
         async def answers(
             request_iterator: Any, results_in_order: bool = False, **others: Any
         ) -> AsyncIterator[Any]:
+            requests = self._whole(AsyncRequestsIterator(request_iterator))
             if not results_in_order:
-                async for answer in unordered(request_iterator=request_iterator, **others):
+                async for answer in unordered(request_iterator=requests, **others):
                     yield answer
                 return
             streamer = self._streamer._streamer
-            async for request in AsyncRequestsIterator(request_iterator):
+            async for request in requests:
                 answer, _ = streamer._request_handler(request=request, return_type=others["return_type"])
                 yield streamer._result_handler(await answer)
 
         return answers
 
+    async def _whole(self, requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
+        """Yield a client's requests; of an endpoint that needs all documents in one, several are one error."""
+        held, parts = None, 0
+        async for request in requests:
+            endpoint = request.header.exec_endpoint
+            if endpoint in WHOLE:
+                held, parts = held or request, parts + 1
+            else:
+                yield request
+        if held is None:
+            return
+        if parts > 1:
+            held.add_exception(
+                OptionError(
+                    f"{endpoint} takes all its documents in one request, and got {parts}; post them with "
+                    "request_size=len(documents), or post them to /feed and name their collection"
+                )
+            )
+        yield held
+
     async def stream(self, request: Any, return_type: Any = None) -> AsyncIterator[Any]:
         """Send a stream's request to the Executor that binds it, once, and let its errors through."""
         endpoint = request.header.exec_endpoint
-        node = self._node_of(endpoint)
-        if node is None:
-            raise self._unknown(endpoint)
+        node = self._node_of(endpoint, is_stream=True)
         models = node._pydantic_models_by_endpoint[endpoint]
         request.document_cls = models["input"]
         # not through the pool: it ends a stream that failed as if it were complete, or sends it again from the start
         replicas = self._pool._connections.get_replicas(node.name, True)
         connection = await replicas.get_next_connection()
         metadata = (("endpoint", endpoint), *(node._metadata or {}).items())
-        async for response, _ in connection.send_single_doc_request(
-            request, metadata, self._pool.compression
-        ):
-            response.document_cls = models["output"]
-            yield response
+        if not connection._initialized:
+            await connection._init_stubs()
+        # not jina's own loop over it: what is left of that when it breaks off keeps the call
+        call = connection.stream_doc_stub.stream_doc(
+            request, metadata=metadata, compression=self._pool.compression
+        )
+        try:
+            async for response in call:
+                response.document_cls = models["output"]
+                yield response
+        finally:
+            call.cancel()
 
-    def _node_of(self, endpoint: str) -> Any:
-        return next((node for node in self._nodes if endpoint in (node.endpoints or ())), None)
-
-    def _unknown(self, endpoint: str) -> UnknownEndpointError:
-        known = {one for node in self._nodes for one in node.endpoints or ()} - {__dry_run_endpoint__}
-        return UnknownEndpointError(f"no Executor binds {endpoint!r}; known are {', '.join(sorted(known))}")
+    def _node_of(self, endpoint: str, *, is_stream: bool) -> Any:
+        node = next((node for node in self._nodes if endpoint in (node.endpoints or ())), None)
+        if node is None:
+            known = {one for node in self._nodes for one in node.endpoints or ()} - {__dry_run_endpoint__}
+            raise UnknownEndpointError(
+                f"no Executor binds {endpoint!r}; known are {', '.join(sorted(known))}"
+            )
+        if bool(node._pydantic_models_by_endpoint[endpoint]["is_generator"]) != is_stream:
+            how = "no stream; ask for it with post" if is_stream else "a stream; ask for it with stream_doc"
+            raise UnknownEndpointError(f"{endpoint!r} is {how}")
+        return node

@@ -60,10 +60,15 @@ async def unframed(documents: AsyncIterator[TaggedT], *, what: str) -> AsyncIter
     raise StreamError(f"{what}: the stream was cut after {count} documents")
 
 
+def kinds() -> dict[str, type[FinetunerError]]:
+    """Return the classes of errors that travel over the wire, by name."""
+    found: list[type[FinetunerError]] = [FinetunerError]
+    for kind in found:  # grows while it is walked
+        found.extend(kind.__subclasses__())
+    return {kind.__name__: kind for kind in found}
+
+
 def typed(name: str, message: str) -> FinetunerError:
     """Return an error from the wire as the class of that name, or as a FinetunerError if there is none."""
-    kinds: list[type[FinetunerError]] = [FinetunerError]
-    for kind in kinds:  # grows while it is walked
-        kinds.extend(kind.__subclasses__())
-    known = {kind.__name__: kind for kind in kinds}
+    known = kinds()
     return known[name](message) if name in known else FinetunerError(f"{name}: {message}")

@@ -118,12 +118,15 @@ def positive_groups(matches: MatchSet) -> Rows | None:
 
     For match data that was made from classes these are the classes, if it is dense enough to connect them;
     for questions and answers, an answer with all its questions. A content without a positive judgement is a
-    group of its own. Data without negative judgements cannot contradict its groups; it is believed.
+    group of its own.
 
     Returns:
         The group of each content, numbered from 0 in the order of first rows, int64 (N,). None if a negative
-        judgement lies within a group: then "positive" is not transitive in this data.
+        judgement lies within a group: then "positive" is not transitive in this data. None as well if there is
+        no negative judgement, which could have said so: clicks, for one, connect nearly everything in the end.
     """
+    if not (matches.labels < 0).any():
+        return None
     owners = matches.anchors[matches.anchor_of]
     chosen = matches.labels > 0
     left, right = owners[chosen], matches.matches[chosen]

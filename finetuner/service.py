@@ -1,16 +1,18 @@
 """The tuning service: runs, versions and serving, put together. The Executors translate to and from it."""
 
+import contextlib
+import fcntl
 import tempfile
 import threading
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from pydantic import Field
 
 from finetuner.contents import ContentRows
 from finetuner.documents import ContentKind, DocumentLike
-from finetuner.errors import ContentError, FinetunerError
+from finetuner.errors import ContentError, FinetunerError, OptionError
 from finetuner.lifecycle import Decision, Policy, Registry, Version, decide
 from finetuner.matches import MatchSet
 from finetuner.models import Embeddings, EncoderSpec, build_encoder
@@ -42,7 +44,7 @@ class RunOptions(TrainingOptions):
 
     parent: str = Field(default="base", description="Version to start from: a name, or base, or active.")
     promote: Policy = Field(
-        "if_better", description="When the result becomes active: if_better, always or never."
+        default="if_better", description="When the result becomes active: if_better, always or never."
     )
 
 
@@ -56,22 +58,27 @@ class TuningService:
     """One encoder with its versions, tuned in the background and served meanwhile.
 
     Args:
-        folder: Where runs and versions live; it belongs to one service at a time.
+        folder: Where runs and versions live. One service at a time holds it, since a second one would take the
+            runs of the first for left over.
         settings: What the operator decided.
 
     Raises:
+        OptionError: If another service holds the folder.
         EncoderError: If the encoder cannot be built.
         DamagedVersionError: If the active version is not what was registered.
     """
 
     def __init__(self, folder: Path, settings: ServiceSettings) -> None:
         self.spec = EncoderSpec(settings.encoder, settings.encoder_options)
-        self._registry = Registry(folder)
-        if self._registry.active is None:
-            self._register_base(settings.seed)
-        self._swap_lock = threading.Lock()
-        self._engine = Engine(self._load("active"), batch_size=settings.batch_size)
-        self._runs = Runs(folder / "runs", finish=self._finish)
+        with contextlib.ExitStack() as if_it_fails:
+            self._hold = if_it_fails.enter_context(_hold(folder))
+            self._registry = Registry(folder)
+            if self._registry.active is None:
+                self._register_base(settings.seed)
+            self._swap_lock = threading.Lock()
+            self._engine = Engine(self._load("active"), batch_size=settings.batch_size)
+            self._runs = Runs(folder / "runs", finish=self._finish)
+            if_it_fails.pop_all()
 
     @property
     def version(self) -> str:
@@ -247,5 +254,20 @@ class TuningService:
         return compare({name: self._load(name).encoder for name in (*names, wanted)}, matches, seed=0)
 
     def close(self) -> None:
-        """End the run that is training, if any."""
+        """End the run that is training, if any, and let go of the folder."""
         self._runs.close()
+        self._hold.close()
+
+
+def _hold(folder: Path) -> IO[bytes]:
+    """Lock a folder for as long as the file that is returned is open; the lock ends with the process, too."""
+    folder.mkdir(parents=True, exist_ok=True)
+    held = (folder / "lock").open("wb")
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        held.close()
+        raise OptionError(
+            f"workspace {folder}: another service holds it; end that one, or choose another"
+        ) from error
+    return held

@@ -86,7 +86,10 @@ def test_rows_that_are_given_up_close_their_file() -> None:
 
 def test_texts_come_back_from_disk_as_they_were(tmp_path: Path) -> None:
     """Line ends, control characters and what UTF-8 cannot hold survive the file with a text a line."""
-    save_contents(TEXTS, tmp_path)
+    rows = ContentRows("text")
+    for text in TEXTS:
+        rows.add(Document(text=text))
+    save_contents(rows.finish()[0], tmp_path)
     assert load_contents(tmp_path) == TEXTS
 
 

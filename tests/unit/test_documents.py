@@ -81,6 +81,7 @@ def test_content_has_one_form_whichever_way_it_came(blob: Any, dtype: type) -> N
     """Floats become float32 and integers int64, row by row in memory: equal contents have equal bytes."""
     content = content_of(Document(blob=blob), "blob")
     assert isinstance(content, np.ndarray)
+    assert content.flags.c_contiguous
     assert (content.dtype, content.tobytes()) == (np.dtype(dtype), np.ones((2, 3), dtype).tobytes())
 
 

@@ -138,7 +138,7 @@ def test_a_version_of_another_encoder_is_refused(registry: Registry, weights: Pa
     """Who starts with another encoder, or other options of it, is told both; no foreign code is run."""
     registry.register(weights, SPEC, {})
     for other in (EncoderSpec("cnn"), EncoderSpec("mlp", {**SPEC.options, "dim": 5})):
-        with pytest.raises(DamagedVersionError, match="made with encoder .*; start with that encoder"):
+        with pytest.raises(DamagedVersionError, match=r"made with encoder .*; start with that encoder"):
             registry.get("v0").load(other)
 
 
@@ -157,7 +157,7 @@ def test_what_a_crash_left_is_swept_away(tmp_path: Path, registry: Registry, wei
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_kill_at_any_step_leaves_no_half_version(tmp_path: Path, weights: Path) -> None:
-    """Killed at every 3rd file operation of registering and activating, what is listed is whole and loads."""
+    """Killed at any file operation of registering and activating, what is listed is whole and loads."""
     root = tmp_path / "root"
     Registry(root).activate(Registry(root).register(weights, SPEC, {}).name)
     found, step = [], 0
@@ -171,7 +171,7 @@ def test_a_kill_at_any_step_leaves_no_half_version(tmp_path: Path, weights: Path
         for version in versions[1:]:
             shutil.rmtree(version.folder)
         registry.activate("v0")
-        step += 3
+        step += 1
     assert found[0] == (1, "v0")
     assert (2, "v0") in found
     assert len(found) > 5
@@ -217,12 +217,10 @@ def test_rolling_back_goes_step_by_step_to_the_first(registry: Registry) -> None
     """Each step forgets the version that was active, until nothing is left before the first one."""
     for name in ("v0", "v3", "v1", "v3"):
         registry.activate(name)
-    seen = []
-    for _ in range(3):
-        assert registry.previous() == {"v3": ["v1", "v0"], "v1": ["v3"]}[str(registry.active)][len(seen) // 2]
+    for name in ("v1", "v3", "v0"):
+        assert registry.previous() == name
         registry.step_back()
-        seen.append(registry.active)
-    assert seen == ["v1", "v3", "v0"]
+        assert registry.active == name
     with pytest.raises(UnknownVersionError, match="nothing to roll back to"):
         registry.previous()
 
@@ -265,7 +263,7 @@ def test_code_that_a_folder_names_is_not_run_unless_the_caller_names_it(
     build_encoder(OWN).save(tmp_path / "own")
     folder = registry.register(tmp_path / "own", OWN, {}).folder
     for given in (None, "mlp", "tests.two_classes:points"):
-        with pytest.raises(EncoderError, match="was made with encoder='tests.two_classes:scaled'; got"):
+        with pytest.raises(EncoderError, match=r"was made with encoder='tests\.two_classes:scaled'; got"):
             finetuner.load(folder, encoder=given)
     assert finetuner.load(folder, encoder=OWN.name).embed(points(1))[0] @ points(1)[0] < 0
 

@@ -306,7 +306,7 @@ def test_groups_are_numbered_by_first_rows_and_strays_stand_alone() -> None:
 
 def test_one_contradiction_turns_groups_off() -> None:
     """A negative judgement, not a 0, between contents that positives connect in two steps gives None."""
-    sound: dict[str, dict[str, float]] = {"q": {"a": 1.0}, "r": {"a": 1.0}, "s": {"b": 1.0}}
+    sound: dict[str, dict[str, float]] = {"q": {"a": 1.0}, "r": {"a": 1.0}, "s": {"b": 1.0, "a": -1.0}}
     assert positive_groups(match_set(sound)) is not None
     assert positive_groups(match_set(sound | {"q": {"a": 1.0, "r": 0.0}})) is not None
     assert positive_groups(match_set(sound | {"q": {"a": 1.0, "r": -1.0}})) is None
@@ -318,12 +318,21 @@ def test_groups_equal_a_search_along_the_edges(seed: int) -> None:
     judgements = {
         a: dict.fromkeys(judged, 1.0) for a, judged in at_random(contents=200, matches=3, seed=seed).items()
     }
-    matches = match_set(judgements)
+    matches = match_set(judgements | {"stray": {"wrong": -1.0}})
     groups = positive_groups(matches)
     assert groups is not None
     number = dict(zip(matches.ids, groups, strict=True))
     for start in matches.ids:
-        assert {i for i in number if number[i] == number[start]} == reachable(judgements, start, 1000)
+        assert {i for i in number if number[i] == number[start]} == reachable(judgements, start, 1000) | {
+            start
+        }
+
+
+def test_positives_alone_make_no_groups() -> None:
+    """Where nobody judged a negative, as with clicks, nothing could contradict a group, and there is none."""
+    clicks: Judgements = {"q": {"a": 1.0, "b": 1.0}, "r": {"b": 1.0, "c": 1.0}, "s": {"c": 1.0, "d": 1.0}}
+    assert positive_groups(match_set(clicks)) is None
+    assert positive_groups(match_set({**clicks, "t": {"e": -1.0}})) is not None
 
 
 def test_a_chain_of_a_hundred_thousand_is_one_group() -> None:
@@ -334,11 +343,11 @@ def test_a_chain_of_a_hundred_thousand_is_one_group() -> None:
     chain = replace(
         base,
         ids=[""] * length,
-        anchors=path[:-1],
-        offsets=np.arange(length, dtype=np.int64),
-        matches=path[1:],
-        labels=np.ones(length - 1, dtype=np.float32),
+        anchors=path[:-2],
+        offsets=np.arange(length - 1, dtype=np.int64),
+        matches=np.append(path[1:-2], path[-1]),
+        labels=np.append(np.ones(length - 3, dtype=np.float32), np.float32(-1)),
     )
     groups = positive_groups(chain)
     assert groups is not None
-    assert groups.max() == 0
+    assert np.bincount(groups).max() == length - 2

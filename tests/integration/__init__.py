@@ -1,0 +1,1 @@
+"""Tests of a real Flow, over gRPC and HTTP."""

@@ -1,0 +1,113 @@
+"""What the tests ask a Flow, and how: over gRPC, as a stream, and over HTTP."""
+
+import asyncio
+import json
+import os
+import re
+import urllib.request
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError
+
+import numpy as np
+from docarray import DocList
+from numpy.typing import NDArray
+
+from demo.flow import RunningFlow
+from executors.client import FlowClient
+from executors.documents import ContentDocument, MatchDocument, Report, to_wire
+from finetuner.documents import Document
+from finetuner.models import Embeddings
+
+LONG: dict[str, Any] = {"epochs": 10_000, "patience": 10_000}
+"""Options of a run that trains for longer than any test."""
+
+
+def wired(documents: Iterable[Document]) -> DocList[MatchDocument]:
+    """Return documents of the library as a client sends them."""
+    return DocList[MatchDocument](to_wire(document) for document in documents)
+
+
+def contents(blobs: NDArray[np.float32]) -> DocList[ContentDocument]:
+    """Return documents of some arrays, with the ids ``c0``, ``c1`` and so on."""
+    return DocList[ContentDocument](
+        ContentDocument(id=f"c{number}", blob=blob) for number, blob in enumerate(blobs)
+    )
+
+
+def encode(client: FlowClient, blobs: NDArray[np.float32]) -> tuple[Embeddings, str]:
+    """Return the embeddings of some arrays, and the one version that made them."""
+    documents = client.post("/encode", contents(blobs), answer=ContentDocument)
+    (version,) = {document.tags["finetuner"]["model"] for document in documents}
+    return np.stack([document.embedding for document in documents]), version
+
+
+def stream(client: FlowClient, endpoint: str, answer: Any = Report, **parameters: Any) -> list[Any]:
+    """Return the documents of a stream, once it has ended."""
+
+    async def collect() -> list[Any]:
+        return [document async for document in client.stream(endpoint, answer=answer, **parameters)]
+
+    return asyncio.run(collect())
+
+
+def tune(client: FlowClient, documents: DocList[MatchDocument] | None = None, **options: Any) -> Any:
+    """Start a run, follow it to its end, and return the tags of its last event."""
+    run = client.post("/fit", documents, **{"epochs": 2, **options})[0].id
+    return stream(client, "/progress", run=run)[-1].tags
+
+
+def first_epoch(client: FlowClient, run: str) -> None:
+    """Return once a run has trained for an epoch; the stream that tells is broken off."""
+
+    async def wait() -> None:
+        async for report in client.stream("/progress", answer=Report, run=run):
+            if report.tags["event"] == "epoch":
+                return
+
+    asyncio.run(wait())
+
+
+def http(flow: RunningFlow, path: str, body: Any = None, method: str | None = None) -> tuple[int, Any]:
+    """Return the status and the answer of an HTTP request with a JSON body."""
+    data = None if body is None else json.dumps(body).encode()
+    asked = urllib.request.Request(
+        flow.http + path, data, {"Content-Type": "application/json"}, method=method
+    )
+    try:
+        with urllib.request.urlopen(asked, timeout=20) as answer:
+            return answer.status, json.load(answer)
+    except HTTPError as error:
+        return error.code, json.load(error)
+
+
+def pod(flow: RunningFlow, name: str) -> int:
+    """Return the process id of one of a Flow's Executors."""
+    return int(re.findall(rf"{name}/rep-0@(\d+)", flow.log.read_text())[-1])
+
+
+def children(process: int) -> list[int]:
+    """Return the ids of a process's children."""
+    threads = Path(f"/proc/{process}/task").glob("*/children")
+    return [int(child) for thread in threads for child in thread.read_text().split()]
+
+
+def is_running(process: int) -> bool:
+    """Return whether a process is there and has not ended yet."""
+    try:
+        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state != "Z"
+
+
+def group(leader: int) -> list[int]:
+    """Return the ids of all running processes of a process group."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            found += [int(folder.name)] if os.getpgid(int(folder.name)) == leader else []
+        except ProcessLookupError:
+            continue
+    return [process for process in found if is_running(process)]

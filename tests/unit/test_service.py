@@ -1,0 +1,444 @@
+"""The tuning service: runs, the gate, versions and serving, put together."""
+
+import os
+import shutil
+import signal
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import pytest
+import torch
+
+from finetuner.documents import Document
+from finetuner.errors import (
+    ContentError,
+    DamagedVersionError,
+    EncoderError,
+    MatchDataError,
+    OptionError,
+    UnknownRunError,
+    UnknownVersionError,
+)
+from finetuner.lifecycle import Registry
+from finetuner.matches import MatchSet
+from finetuner.models import Embeddings, build_encoder
+from finetuner.service import ModelOptions, RunOptions, ServiceSettings, TuningService
+from finetuner.training.run_folder import FINAL, RunFolder
+from finetuner.training.worker import carry_out
+from tests.two_classes import SPEC, match_documents, points
+from tests.waiting import until
+
+SETTINGS = ServiceSettings(encoder=SPEC.name, encoder_options=dict(SPEC.options), batch_size=16)
+QUICK: dict[str, Any] = {"epochs": 12, "batch_size": 32, "learning_rate": 0.02, "holdout": 0.3}
+DOCUMENTS = match_documents(100)
+FLIPPED = match_documents(100, label=lambda same: -1 if same else 1)
+QUERIES = [Document(blob=blob) for blob in points(30, seed=9)]
+
+Open = Callable[..., TuningService]
+
+
+class InThread:
+    """Takes the place of the training process: it trains in the thread that waits for it."""
+
+    meanwhile: ClassVar[Callable[[], object]] = staticmethod(lambda: None)
+
+    def __init__(self, command: list[str], **_: Any) -> None:
+        self._run = RunFolder(Path(command[-1]))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def kill(self) -> None:
+        """Let it go on: it is short."""
+
+    def wait(self) -> int:
+        """Train, and return the exit code."""
+        code = carry_out(self._run)
+        InThread.meanwhile()
+        return code
+
+
+class Recorded(subprocess.Popen[bytes]):
+    """A real training process whose id a test can learn."""
+
+    last = 0
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        Recorded.last = self.pid
+
+
+def fit(service: TuningService, documents: list[Document], **options: Any) -> dict[str, Any]:
+    """Return the summary of a run once it has ended."""
+    run, new = service.create_run(RunOptions.parse({**QUICK, **options}, where="/fit"))
+    assert new
+    service.start_run(run, service.match_set(documents))
+    until(lambda: run.state() in FINAL)
+    return run.summary()
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Return a folder with a base v0 that serves, a better v1 and a v2 that learnt flipped labels."""
+    folder = tmp_path_factory.mktemp("service")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(subprocess, "Popen", InThread)
+        service = TuningService(folder, SETTINGS)
+        for documents in (DOCUMENTS, FLIPPED):
+            assert fit(service, documents, promote="never")["state"] == "succeeded"
+        service.close()
+        yield folder
+
+
+@pytest.fixture
+def start(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Open]:
+    """Return a starter of services in a copy of that folder, or in a new one; they are closed at the end."""
+    monkeypatch.setattr(subprocess, "Popen", InThread)
+    shutil.copytree(trained, tmp_path / "trained")
+    opened: list[TuningService] = []
+
+    def start(name: str = "trained", settings: ServiceSettings = SETTINGS) -> TuningService:
+        opened.append(TuningService(tmp_path / name, settings))
+        return opened[-1]
+
+    yield start
+    for service in opened:
+        service.close()
+
+
+def embeddings_of(folder: Path, version: str) -> Embeddings:
+    """Return what a version makes of the queries."""
+    return Registry(folder).get(version).load(SPEC).embed(points(30, seed=9), batch_size=16)
+
+
+def names(service: TuningService) -> list[str]:
+    """Return the names of all versions, the active one with a star."""
+    return [model["version"] + "*" * model["active"] for model in service.models()]
+
+
+# starting
+
+
+def test_the_first_start_registers_and_serves_a_base(start: Open) -> None:
+    """A new folder has one version, drawn from the seed, which is active and serves at once."""
+    service = start("new", SETTINGS.copy(update={"seed": 7}))
+    embeddings, version = service.encode(QUERIES)
+    assert (version, service.version, names(service)) == ("v0", "v0", ["v0*"])
+    assert np.array_equal(embeddings, build_encoder(SPEC, seed=7).embed(points(30, seed=9), batch_size=16))
+
+
+def test_a_restart_serves_the_active_version_bit_for_bit(start: Open) -> None:
+    """What was promoted serves after a restart, with the very same embeddings; the seed plays no part then."""
+    service = start()
+    service.promote("v1")
+    before, _ = service.encode(QUERIES)
+    service.close()
+    restarted = start("trained", SETTINGS.copy(update={"seed": 5}))
+    after, version = restarted.encode(QUERIES)
+    assert (version, names(restarted)) == ("v1", ["v0", "v1*", "v2"])
+    assert np.array_equal(before, after)
+
+
+def test_a_start_that_was_killed_before_activating_is_taken_up(start: Open, tmp_path: Path) -> None:
+    """The base that is registered already becomes active, and no second one is made."""
+    start("new").close()
+    (tmp_path / "new" / "active.json").unlink()
+    assert names(start("new")) == ["v0*"]
+
+
+def test_a_folder_belongs_to_one_service_at_a_time(start: Open) -> None:
+    """A second service is refused while the first one is open, and starts once it is closed."""
+    first = start()
+    with pytest.raises(OptionError, match="another service holds it"):
+        start()
+    first.close()
+    assert start().version == "v0"
+
+
+def test_a_damaged_active_version_does_not_start(start: Open, tmp_path: Path) -> None:
+    """Rather no service than one that serves something else; a start that failed lets go of the folder."""
+    card = tmp_path / "trained" / "versions" / "v0" / "card.md"
+    told = card.read_text()
+    card.write_text("")
+    with pytest.raises(DamagedVersionError, match=r"not as registered: card\.md"):
+        start()
+    card.write_text(told)
+    assert start().version == "v0"
+
+
+def test_another_encoder_does_not_start_in_the_folder(start: Open) -> None:
+    """Versions of one encoder do not serve under the settings of another one."""
+    other = SETTINGS.copy(update={"encoder_options": {**SPEC.options, "dim": 5}})
+    with pytest.raises(DamagedVersionError, match="start with that encoder, or in another workspace"):
+        start("trained", other)
+
+
+# serving
+
+
+def test_documents_come_back_in_order_and_equal_ones_are_embedded_once(start: Open) -> None:
+    """Seven documents of three contents take one forward pass of three rows."""
+    service = start()
+    order = [2, 0, 0, 1, 2, 0, 1]
+    rows: list[int] = []
+    hook = torch.nn.modules.module.register_module_forward_pre_hook(
+        lambda module, inputs: rows.append(len(inputs[0])) if isinstance(module, torch.nn.Flatten) else None
+    )
+    embeddings, _ = service.encode([QUERIES[at] for at in order])
+    hook.remove()
+    assert rows == [3]
+    assert np.allclose(embeddings, service.encode(QUERIES[:3])[0][order], atol=1e-6)
+    assert np.array_equal(embeddings[1], embeddings[2])
+
+
+@pytest.mark.parametrize(
+    ("documents", "error", "fault"),
+    [
+        ([], ContentError, "at least one is needed"),
+        ([Document(id="d1", text="a")], ContentError, r"'d1' has no \.blob"),
+        ([*QUERIES[:2], Document(id="d2", blob=np.ones(5))], ContentError, "'d2': .*all must be alike"),
+        ([Document(id="d3", blob=np.ones(5))], EncoderError, "does not take"),
+    ],
+)
+def test_documents_that_cannot_be_embedded_are_refused(
+    start: Open, documents: list[Document], error: type[Exception], fault: str
+) -> None:
+    """The request has a typed error, and the next one is served."""
+    service = start()
+    with pytest.raises(error, match=fault):
+        service.encode(documents)
+    assert service.encode(QUERIES)[1] == "v0"
+
+
+def test_no_answer_is_made_of_two_versions(start: Open, tmp_path: Path) -> None:
+    """While versions are promoted and rolled back, each answer is bit for bit of the version it names."""
+    service = start()
+    expected = {version: embeddings_of(tmp_path / "trained", version) for version in ("v0", "v1", "v2")}
+    over = threading.Event()
+
+    def ask() -> list[tuple[str, bool]]:
+        answers = []
+        while not over.is_set():
+            embeddings, version = service.encode(QUERIES)
+            answers.append((version, np.array_equal(embeddings, expected[version])))
+        return answers
+
+    with ThreadPoolExecutor(2) as pool:
+        asking = [pool.submit(ask) for _ in range(2)]
+        for _ in range(8):
+            assert [service.promote("v1"), service.promote("v2")] == ["v1", "v2"]
+            assert [service.rollback(), service.rollback()] == ["v1", "v0"]
+        over.set()
+    answers = {answer for asked in asking for answer in asked.result()}
+    assert len(answers) > 1
+    assert all(right for _, right in answers)
+
+
+# runs and the gate
+
+
+def spoiled() -> list[Document]:
+    """Return match data whose labels are flipped, but for the anchors that a run holds out to judge its result."""
+    held_out = MatchSet.from_documents(DOCUMENTS).split(QUICK["holdout"], seed=0)[1]
+    judges = {held_out.ids[row] for row in held_out.anchors}
+    return [right if right.id in judges else wrong for right, wrong in zip(DOCUMENTS, FLIPPED, strict=True)]
+
+
+def test_a_better_run_is_promoted_and_serves(start: Open, tmp_path: Path) -> None:
+    """From match Documents to embeddings of the new version, with the evaluation kept beside it."""
+    service = start("new")
+    summary = fit(service, DOCUMENTS)
+    assert (summary["state"], summary["version"], summary["promoted"]) == ("succeeded", "v1", True)
+    assert summary["reason"].startswith("better than the active version: MAP on ")
+    embeddings, version = service.encode(QUERIES)
+    assert (version, names(service)) == ("v1", ["v0", "v1*"])
+    assert np.array_equal(embeddings, embeddings_of(tmp_path / "new", "v1"))
+    told = service.models()[1]
+    assert (told["run"], told["parent"], told["gate"]["promoted"]) == (summary["run"], "v0", True)
+    assert told["evaluation"]["gain"] == summary["evaluated"]["gain"]
+    assert list(told["evaluation"]["metrics"]) == ["v0", "candidate"]
+    assert "files" not in told
+
+
+@pytest.mark.parametrize(
+    ("promote", "promoted", "reason"),
+    [
+        ("if_better", False, "worse than the active version"),
+        ("always", True, "the run was told to promote in any case"),
+        ("never", False, "the run was told never to promote"),
+    ],
+)
+def test_a_spoiled_run_serves_only_if_it_was_told_to(
+    start: Open, promote: str, promoted: bool, reason: str
+) -> None:
+    """The gate sees on held-out anchors what flipped labels did; only ``always`` overrules it."""
+    service = start()
+    service.promote("v1")
+    summary = fit(service, spoiled(), promote=promote, parent="active")
+    assert (summary["state"], summary["version"], summary["promoted"]) == ("succeeded", "v3", promoted)
+    assert summary["reason"].startswith(reason)
+    assert service.version == ("v3" if promoted else "v1")
+    assert list(summary["evaluated"]["metrics"]) == ["v0", "v1", "candidate"]
+    assert service.models()[3]["parent"] == "v1"
+
+
+def test_a_run_is_not_promoted_over_a_version_it_was_not_compared_with(
+    start: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If another version became active while it trained, its comparison says nothing; the record says so, too."""
+    service = start()
+    monkeypatch.setattr(InThread, "meanwhile", lambda: service.promote("v2"))
+    summary = fit(service, DOCUMENTS, seed=3)
+    reason = "v2 became active while this was compared with v0"
+    assert (summary["promoted"], summary["reason"], service.version) == (False, reason, "v2")
+    assert service.models()[3]["gate"] == {"promoted": False, "reason": reason}
+
+
+def test_always_promotes_over_whatever_is_active(start: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who says always means it, also if another version became active meanwhile."""
+    service = start()
+    monkeypatch.setattr(InThread, "meanwhile", lambda: service.promote("v2"))
+    assert fit(service, DOCUMENTS, promote="always")["promoted"]
+    assert service.version == "v3"
+
+
+def test_a_result_that_is_gone_is_not_registered(start: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run whose weights are gone has failed, and what serves goes on."""
+    service = start()
+    monkeypatch.setattr(InThread, "meanwhile", lambda: shutil.rmtree(service.runs()[-1].candidate))
+    summary = fit(service, DOCUMENTS)
+    assert summary["state"] == "failed"
+    assert (service.encode(QUERIES)[1], names(service)) == ("v0", ["v0*", "v1", "v2"])
+
+
+def test_a_run_with_nothing_to_learn_fails_with_the_reason(start: Open) -> None:
+    """The error of the training is the reason, in its own class."""
+    service = start()
+    summary = fit(service, match_documents(10, label=lambda same: -1))
+    assert summary["state"] == "failed"
+    assert summary["reason"].startswith("NothingToLearnError: none of the 60 judgements is positive")
+
+
+def test_a_run_is_found_by_its_name_and_can_be_ended(start: Open) -> None:
+    """Asking again gives the same run; one that waits for its data can be cancelled or fail."""
+    service = start()
+    first, new = service.create_run(RunOptions(), "mine")
+    again, renewed = service.create_run(RunOptions(epochs=3), "mine")
+    other, _ = service.create_run(RunOptions(), "other")
+    assert (first, new, renewed) == (again, True, False)
+    assert service.run("mine") == first
+    assert [run.id for run in service.runs()][2:] == ["mine", "other"]
+    assert service.cancel("mine").state() == "cancelled"
+    service.fail_run(other, MatchDataError("no data"))
+    assert (other.state(), other.summary()["reason"]) == ("failed", "MatchDataError: no data")
+    with pytest.raises(UnknownRunError, match="there is no run 'theirs'"):
+        service.run("theirs")
+
+
+@pytest.mark.parametrize("options", [{"promote": "sometimes"}, {"epochs": 1.5}, {"gate": "never"}])
+def test_the_options_of_a_run_are_checked(options: dict[str, Any]) -> None:
+    """Those of the gate as those of the training."""
+    with pytest.raises(OptionError, match=f"/fit: .*{next(iter(options))}"):
+        RunOptions.parse(options, where="/fit")
+
+
+def test_an_unknown_parent_is_refused_before_a_run_exists(start: Open) -> None:
+    """Nothing is left behind that could be asked for."""
+    service = start()
+    with pytest.raises(UnknownVersionError, match="there is no version 'v9'; known are v0, v1, v2"):
+        service.create_run(RunOptions(parent="v9"), "mine")
+    assert [run.id for run in service.runs() if run.id == "mine"] == []
+
+
+def test_a_killed_training_is_a_failed_run_and_serving_goes_on(
+    start: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SIGKILL takes the process alone: the reason names the signal, and embeddings stay as they were."""
+    monkeypatch.setattr(subprocess, "Popen", Recorded)
+    service = start()
+    before, _ = service.encode(QUERIES)
+    run, _ = service.create_run(RunOptions(epochs=10_000))
+    service.start_run(run, service.match_set(DOCUMENTS))
+    until(lambda: Recorded.last)
+    os.kill(Recorded.last, signal.SIGKILL)
+    until(lambda: run.state() in FINAL)
+    assert (run.state(), "by signal SIGKILL" in run.summary()["reason"]) == ("failed", True)
+    after, version = service.encode(QUERIES)
+    assert (version, np.array_equal(before, after)) == ("v0", True)
+
+
+# versions
+
+
+def test_versions_are_promoted_and_rolled_back(start: Open, tmp_path: Path) -> None:
+    """Each step serves the version's own embeddings; before the first one there is nothing."""
+    service = start()
+    for version in ("v1", "v2", "v2"):  # to promote what is active changes nothing
+        assert service.promote(version) == version
+    for version in ("v1", "v0"):
+        assert service.rollback() == version
+        assert np.array_equal(service.encode(QUERIES)[0], embeddings_of(tmp_path / "trained", version))
+    with pytest.raises(UnknownVersionError, match="nothing to roll back to"):
+        service.rollback()
+    assert (service.version, names(service)) == ("v0", ["v0*", "v1", "v2"])
+    assert service.promote("base") == "v0"
+
+
+def test_a_damaged_version_is_not_promoted(start: Open, tmp_path: Path) -> None:
+    """The error names the file; what served goes on, now and after a restart, and nothing is to roll back."""
+    service = start()
+    with (tmp_path / "trained" / "versions" / "v1" / "model.safetensors").open("ab") as file:
+        file.write(b"!")
+    with pytest.raises(DamagedVersionError, match=r"v1: not as registered: model\.safetensors"):
+        service.promote("v1")
+    assert (service.encode(QUERIES)[1], names(service)) == ("v0", ["v0*", "v1", "v2"])
+    with pytest.raises(UnknownVersionError):
+        service.rollback()
+    service.close()
+    assert start().version == "v0"
+
+
+def test_a_damaged_version_is_not_rolled_back_to(start: Open, tmp_path: Path) -> None:
+    """Trying it keeps the active version and the way back."""
+    service = start()
+    service.promote("v1")
+    service.promote("v2")
+    damaged = tmp_path / "trained" / "versions" / "v1" / "card.md"
+    card = damaged.read_text()
+    damaged.write_text("")
+    with pytest.raises(DamagedVersionError, match="v1: not as registered"):
+        service.rollback()
+    assert (service.encode(QUERIES)[1], names(service)) == ("v2", ["v0", "v1", "v2*"])
+    damaged.write_text(card)
+    assert service.rollback() == "v1"
+
+
+@pytest.mark.parametrize(
+    ("version", "ranked"),
+    [("active", ["v0", "v1"]), ("v2", ["v0", "v1", "v2"]), ("base", ["v1", "v0"]), ("v1", ["v0", "v1"])],
+)
+def test_a_version_is_evaluated_beside_base_and_active(start: Open, version: str, ranked: list[str]) -> None:
+    """The gains are those of the version that was asked for over the others, whichever it is."""
+    service = start()
+    service.promote("v1")
+    found = service.evaluate(service.match_set(match_documents(40, seed=5)), version)
+    assert list(found["metrics"]) == ranked
+    for other in ranked[:-1]:
+        gain = found["metrics"][ranked[-1]]["map"] - found["metrics"][other]["map"]
+        assert found["gain"][other][0] == pytest.approx(gain, abs=1e-12)
+
+
+def test_an_unknown_version_is_not_evaluated(start: Open) -> None:
+    """Its name is the error."""
+    service = start()
+    with pytest.raises(UnknownVersionError, match="there is no version 'v9'"):
+        service.evaluate(service.match_set(DOCUMENTS), "v9")
+    assert ModelOptions().version == "active"
