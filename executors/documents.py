@@ -4,15 +4,18 @@ Two levels and no self reference: DocArray's schemas know no recursion. The libr
 are (they have the attributes of a :class:`finetuner.documents.DocumentLike`), so there is no way *in* to translate.
 """
 
+import json
 from collections.abc import Iterable
 from typing import Any, TypeVar
 
+import numpy as np
 from docarray import BaseDoc, DocList
 from docarray.typing import NdArray
 
 from finetuner.contents import content_hash
 from finetuner.documents import TAG, Document, content_kind, content_of, ours
 from finetuner.models import Embeddings
+from finetuner.packs import Pack
 
 DocT = TypeVar("DocT", bound="ContentDocument")
 DocumentArray = DocList
@@ -43,6 +46,22 @@ class StreamRequest(BaseDoc):
     parameters: dict[str, Any] = {}
 
 
+class PackDocument(BaseDoc):
+    """Many match Documents in columns, see :class:`finetuner.packs.Pack`; lists travel as JSON.
+
+    Either ``texts`` or ``blobs`` holds the contents that no earlier pack of the stream had.
+    """
+
+    tags: dict[str, Any] = {}
+    texts: str | None = None
+    blobs: NdArray | None = None
+    ids: str = "[]"
+    anchors: NdArray | None = None
+    offsets: NdArray | None = None
+    matches: NdArray | None = None
+    labels: NdArray | None = None
+
+
 class Report(BaseDoc):
     """An answer that is no document: a run, a model version, a collection; ``id`` names it."""
 
@@ -60,6 +79,31 @@ def to_wire(document: Document) -> MatchDocument:
             ContentDocument(id=match.id, text=match.text, blob=match.blob, tags=match.tags)
             for match in document.matches
         ),
+    )
+
+
+def pack_to_wire(pack: Pack) -> PackDocument:
+    """Return a pack as it goes over the wire."""
+    columns = {
+        "anchors": pack.anchors,
+        "offsets": pack.offsets,
+        "matches": pack.matches,
+        "labels": pack.labels,
+    }
+    if isinstance(pack.contents, list):
+        return PackDocument(texts=json.dumps(pack.contents), ids=json.dumps(pack.ids), **columns)
+    return PackDocument(blobs=pack.contents, ids=json.dumps(pack.ids), **columns)
+
+
+def pack_from_wire(document: PackDocument) -> Pack:
+    """Return a pack that came over the wire."""
+    return Pack(
+        contents=np.asarray(document.blobs) if document.texts is None else json.loads(document.texts),
+        ids=json.loads(document.ids),
+        anchors=np.asarray(document.anchors),
+        offsets=np.asarray(document.offsets),
+        matches=np.asarray(document.matches),
+        labels=np.asarray(document.labels),
     )
 
 

@@ -11,7 +11,16 @@ from jina import Executor, requests
 from pydantic import Field
 
 from executors.client import FlowClient
-from executors.documents import ContentDocument, MatchDocument, Report, StreamRequest, embedded, named
+from executors.documents import (
+    ContentDocument,
+    MatchDocument,
+    PackDocument,
+    Report,
+    StreamRequest,
+    embedded,
+    named,
+    pack_from_wire,
+)
 from executors.parameters import given, parse
 from executors.streams import framed
 from finetuner.errors import FinetunerError, OptionError, StreamError
@@ -209,10 +218,10 @@ class FinetunerExecutor(Executor):
         """Return a collection of the data Executor as a match set."""
         builder = MatchSetBuilder(self._service.kind)
         client = FlowClient(str(self._match_data))
-        parameters = {**options.emit, "collection": options.collection}
+        parameters = {**options.emit, "collection": options.collection, "kind": self._service.kind}
         try:
-            async for document in client.stream("/emit", answer=MatchDocument, **parameters):
-                builder.add(document)
+            async for document in client.stream("/pack", answer=PackDocument, **parameters):
+                builder.extend(pack_from_wire(document))
         except ConnectionError as error:
             raise StreamError(
                 f"{options.collection!r} cannot be pulled from {self._match_data}: {error}"

@@ -10,11 +10,20 @@ from docarray import DocList
 from jina import Executor, requests
 from pydantic import Field
 
-from executors.documents import MatchDocument, Report, StreamRequest, named, to_wire
+from executors.documents import (
+    MatchDocument,
+    PackDocument,
+    Report,
+    StreamRequest,
+    named,
+    pack_to_wire,
+    to_wire,
+)
 from executors.parameters import given, parse
 from executors.streams import framed
-from finetuner.documents import Document
+from finetuner.documents import ContentKind, Document
 from finetuner.errors import MatchDataError, OptionError
+from finetuner.packs import packed
 from finetuner.settings import OperatorSettings, Options
 from finetuner.sources import SOURCES, emit
 from finetuner.store import MatchStore
@@ -37,6 +46,14 @@ class StoredOptions(Options):
     """Parameters of ``/emit`` and ``/matches`` for a collection that was fed."""
 
     num_total: int | None = Field(default=None, ge=0, description="Match Documents at most; all by default.")
+
+
+class PackOptions(Options):
+    """Parameters of ``/pack`` beside those of ``/emit``."""
+
+    kind: ContentKind | None = Field(
+        default=None, description="text or blob; by default what the first anchor has."
+    )
 
 
 class MatchDataExecutor(Executor):
@@ -84,6 +101,15 @@ class MatchDataExecutor(Executor):
         async for document in framed(self._stream(doc.parameters), MatchDocument):
             yield document
 
+    @requests(on="/pack", request_schema=StreamRequest, response_schema=PackDocument)
+    async def pack(self, doc: StreamRequest, **_: Any) -> AsyncIterator[PackDocument]:
+        """Stream the match Documents of a collection packed in columns, each content once; the tuner reads this.
+
+        The request's ``parameters``: those of ``/emit``, and those of :class:`PackOptions`.
+        """
+        async for document in framed(self._packs(doc.parameters), PackDocument):
+            yield document
+
     @requests(on="/matches", request_schema=DocList[Report], response_schema=DocList[MatchDocument])
     async def matches(
         self, docs: DocList[Report], parameters: dict[str, Any], **_: Any
@@ -111,6 +137,14 @@ class MatchDataExecutor(Executor):
         for document in self._documents(given(parameters)):
             yield to_wire(document)
             await asyncio.sleep(0)  # other requests go on meanwhile
+
+    async def _packs(self, parameters: dict[str, Any]) -> AsyncIterator[PackDocument]:
+        asked = given(parameters)
+        own = {name: asked.pop(name) for name in PackOptions.__fields__ if name in asked}
+        kind = PackOptions.parse(own, where="/pack").kind
+        for pack in packed(self._documents(asked), kind=kind):
+            yield pack_to_wire(pack)
+            await asyncio.sleep(0)
 
     def _documents(self, parameters: dict[str, Any]) -> Iterator[Document]:
         collection = parameters.pop("collection", "default")

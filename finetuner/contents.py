@@ -5,7 +5,7 @@ import json
 import tempfile
 import weakref
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,15 +27,35 @@ def content_hash(content: str | Array) -> bytes:
     return hashlib.blake2b(about + content.tobytes(), digest_size=16, person=b"blob").digest()
 
 
+class Alike:
+    """Refuses an array that differs from the first one in shape or dtype; texts are all alike."""
+
+    def __init__(self) -> None:
+        self.first: Array | None = None
+        self._first_id = ""
+
+    def check(self, content: str | Array, document_id: Any) -> None:
+        """Raise ContentError if the content differs from the first one."""
+        if isinstance(content, str):
+            return
+        if self.first is None:
+            self.first, self._first_id = content, str(document_id)
+        if (content.shape, content.dtype) != (self.first.shape, self.first.dtype):
+            raise ContentError(
+                f"document {document_id!r}: the .blob is {content.dtype} {content.shape}, "
+                f"the first one ({self._first_id!r}) is {self.first.dtype} {self.first.shape}; all must be alike"
+            )
+
+
 class ContentRows:
-    """Gathers the contents of documents, each once, all of one kind, shape and dtype."""
+    """Gathers contents, each once, all of one kind, shape and dtype."""
 
     def __init__(self, kind: ContentKind) -> None:
         self.kind: ContentKind = kind
         self._row_of: dict[bytes, int] = {}
         self._ids: list[str] = []
         self._texts: list[str] = []
-        self._like: Array | None = None
+        self._alike = Alike()
         # arrays never pile up in memory: they are gathered in a nameless file, which is memory-mapped at the end
         self._file = tempfile.TemporaryFile()  # noqa: SIM115  it lives as long as the rows
         weakref.finalize(self, self._file.close)
@@ -46,27 +66,24 @@ class ContentRows:
         Raises:
             ContentError: If the content is missing or unfit, or differs in shape or dtype from the first.
         """
-        content = content_of(document, self.kind)
-        if not isinstance(content, str):
-            self._check_like_first(content, document)
+        return self.append(content_of(document, self.kind), document.id)
+
+    def append(self, content: str | Array, document_id: Any) -> int:
+        """Return the row of a canonical content, a new one under that id if it was not there.
+
+        Raises:
+            ContentError: If it differs in shape or dtype from the first.
+        """
+        self._alike.check(content, document_id)
         digest = content_hash(content)
         row = self._row_of.setdefault(digest, len(self._ids))
         if row == len(self._ids):
-            self._ids.append(str(document.id))
+            self._ids.append(str(document_id))
             if isinstance(content, str):
                 self._texts.append(content)
             else:
                 self._file.write(content.tobytes())
         return row
-
-    def _check_like_first(self, content: Array, document: DocumentLike) -> None:
-        if self._like is None:
-            self._like = np.empty_like(content)
-        if (content.shape, content.dtype) != (self._like.shape, self._like.dtype):
-            raise ContentError(
-                f"document {document.id!r}: the .blob is {content.dtype} {content.shape}, "
-                f"the first one ({self._ids[0]!r}) is {self._like.dtype} {self._like.shape}; all must be alike"
-            )
 
     def finish(self) -> tuple[Contents, list[str], NDArray[np.uint8]]:
         """Return (contents, ids, hashes); nothing may be added any more."""
@@ -74,10 +91,10 @@ class ContentRows:
         return (self._texts if self.kind == "text" else self._array()), self._ids, hashes
 
     def _array(self) -> Array:
-        assert self._like is not None, "an array set has at least one row"
-        shape = (len(self._ids), *self._like.shape)
+        first = self._alike.first
+        assert first is not None, "an array set has at least one row"
         self._file.flush()
-        return np.memmap(self._file, self._like.dtype, "r", shape=shape)
+        return np.memmap(self._file, first.dtype, "r", shape=(len(self._ids), *first.shape))
 
 
 def save_contents(contents: Contents, folder: Path) -> None:

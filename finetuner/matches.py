@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from finetuner.contents import ContentRows, Contents, load_contents, save_contents
 from finetuner.documents import ContentKind, MatchDocumentLike, content_kind, label_of
 from finetuner.errors import LabelError, MatchDataError, SourceError
+from finetuner.packs import Pack
 
 Rows = NDArray[np.int64]
 Labels = NDArray[np.float32]
@@ -194,10 +195,11 @@ class MatchSet:
 
 
 class MatchSetBuilder:
-    """Reads match Documents one by one into columns; each content is kept once."""
+    """Reads match Documents, one by one or packed, into columns; each content is kept once."""
 
     def __init__(self, kind: ContentKind | None = None) -> None:
         self._rows: ContentRows | None = None if kind is None else ContentRows(kind)
+        self._row_of_stream: list[int] = []
         self._judgements: dict[int, dict[int, float]] = {}
         self._counts = dict.fromkeys(asdict(Findings()), 0)
 
@@ -211,17 +213,33 @@ class MatchSetBuilder:
         if self._rows is None:
             self._rows = ContentRows(content_kind(document))
         anchor = self._rows.add(document)
+        self._judge(anchor, [(label_of(match), self._rows.add(match)) for match in document.matches])
+
+    def extend(self, pack: Pack) -> None:
+        """Take in the next pack of a stream.
+
+        Raises:
+            ContentError: If a content differs in shape or dtype from the first.
+        """
+        if self._rows is None:
+            self._rows = ContentRows("blob" if isinstance(pack.contents, np.ndarray) else "text")
+        contents = zip(pack.contents, pack.ids, strict=True)
+        self._row_of_stream += [self._rows.append(content, one) for content, one in contents]
+        rows = [self._row_of_stream[row] for row in pack.matches]
+        labels = [None if np.isnan(label) else float(label) for label in pack.labels]
+        for anchor, start, end in zip(pack.anchors, pack.offsets[:-1], pack.offsets[1:], strict=True):
+            self._judge(self._row_of_stream[anchor], zip(labels[start:end], rows[start:end], strict=True))
+
+    def _judge(self, anchor: int, judged: Iterable[tuple[float | None, int]]) -> None:
         self._counts["documents"] += 1
         self._counts["merged_anchors"] += anchor in self._judgements
-        judged = self._judgements.setdefault(anchor, {})
-        for match in document.matches:
-            label = label_of(match)
-            row = self._rows.add(match)
-            finding = self._settle(anchor, judged.get(row), row, label)
+        known = self._judgements.setdefault(anchor, {})
+        for label, row in judged:
+            finding = self._settle(anchor, known.get(row), row, label)
             if finding is not None:
                 self._counts[finding] += 1
             if label is not None and row != anchor:
-                judged[row] = label
+                known[row] = label
 
     @staticmethod
     def _settle(anchor: int, known: float | None, row: int, label: float | None) -> str | None:

@@ -91,9 +91,7 @@ class Encoder(nn.Module):
         try:
             return functional.normalize(self.module(features), dim=-1)
         except (RuntimeError, ValueError, IndexError) as error:
-            given = "these texts"
-            if isinstance(features, Tensor):
-                given = f"{features.dtype} {tuple(features.shape[1:])}"
+            given = _in_words(features)
             raise EncoderError(f"encoder {self.spec.name!r} does not take {given}: {error}") from error
 
     def embed(self, contents: Contents, *, batch_size: int = 256) -> Embeddings:
@@ -132,6 +130,13 @@ class Encoder(nn.Module):
             self.module.save_folder(folder)
         else:
             save_model(self.module, str(folder / WEIGHTS))
+
+
+def _in_words(features: Features) -> str:
+    if not isinstance(features, Tensor):
+        return "these texts"
+    ids = " (integers are token ids: scale images to float32, and write 1.0 for 1 in JSON)"
+    return f"{features.dtype} {tuple(features.shape[1:])}" + (ids if features.dtype == torch.int64 else "")
 
 
 def build_encoder(spec: EncoderSpec, *, seed: int = 0) -> Encoder:

@@ -230,3 +230,9 @@ def test_a_sentence_transformers_folder_refuses_options_that_it_cannot_honour(tm
     (tmp_path / "modules.json").write_text("[]")
     with pytest.raises(EncoderError, match=r"refuses its options \{'dim': 3\}"):
         build_encoder(EncoderSpec(str(tmp_path), {"dim": 3}))
+
+
+def test_integers_for_an_encoder_of_numbers_are_explained() -> None:
+    """Bytes of an image, which count as token ids, are refused with what to do about it."""
+    with pytest.raises(EncoderError, match="scale images to float32"):
+        build_encoder(EncoderSpec("mlp")).embed(np.zeros((1, 28, 28), np.int64))
