@@ -21,10 +21,10 @@ from executors.documents import (
     named,
     pack_from_wire,
 )
-from executors.parameters import given, parse
+from executors.parameters import given, parse, refuse_unknown
 from executors.streams import framed
 from finetuner.errors import FinetunerError, OptionError, StreamError
-from finetuner.matches import MatchSet, MatchSetBuilder
+from finetuner.matches import MatchSet
 from finetuner.service import ModelOptions, RunOptions, ServiceSettings, TuningService
 from finetuner.settings import Options
 from finetuner.training.run_folder import FINAL, RunFolder
@@ -84,6 +84,7 @@ class FinetunerExecutor(Executor):
         batch_size: int | None = None,
         **kwargs: Any,
     ) -> None:
+        refuse_unknown(self, kwargs)
         super().__init__(**kwargs)
         settings = ServiceSettings.from_operator(
             match_data=match_data,
@@ -196,13 +197,13 @@ class FinetunerExecutor(Executor):
 
     async def _events(self, parameters: dict[str, Any]) -> AsyncIterator[Report]:
         run = self._run(parameters, "/progress")
-        sent = 0
+        position = 0
         while True:
-            for event in list(run.events())[sent:]:
+            events, position = run.events_after(position)
+            for event in events:
                 yield Report(id=run.id, tags=event)
-                sent += 1
-                if event["event"] in FINAL:
-                    return
+            if any(event["event"] in FINAL for event in events) or not position:
+                return
             await asyncio.sleep(0.1)
 
     def _check_one_source(self, where: str, docs: DocList[MatchDocument], options: DataOptions) -> None:
@@ -216,7 +217,7 @@ class FinetunerExecutor(Executor):
 
     async def _pull(self, options: DataOptions) -> MatchSet:
         """Return a collection of the data Executor as a match set."""
-        builder = MatchSetBuilder(self._service.kind)
+        builder = self._service.builder()
         client = FlowClient(str(self._match_data))
         parameters = {**options.emit, "collection": options.collection, "kind": self._service.kind}
         try:
@@ -224,14 +225,14 @@ class FinetunerExecutor(Executor):
                 builder.extend(pack_from_wire(document))
         except ConnectionError as error:
             raise StreamError(
-                f"{options.collection!r} cannot be pulled from {self._match_data}: {error}"
+                f"{options.collection!r} cannot be pulled from {self._match_data}: {str(error).removesuffix('None').strip()}"
             ) from error
         return builder.build()
 
     async def _pull_and_start(self, run: RunFolder, options: DataOptions) -> None:
         try:
             matches = await self._pull(options)
-        except FinetunerError as error:
+        except (FinetunerError, OSError) as error:
             self._service.fail_run(run, error)
         else:
             await asyncio.to_thread(self._service.start_run, run, matches)

@@ -1,7 +1,7 @@
 """Typed errors over HTTP.
 
-Jina answers every error of an Executor with status 500 and its ``repr``. Here an error of Finetuner is the client's,
-400 or 404, and a JSON object with its class and message.
+Jina answers every error of an Executor with status 500 and its ``repr``. Here an error of Finetuner is a
+JSON object with its class and message, and its status says whose fault it is.
 """
 
 import ast
@@ -14,6 +14,7 @@ from fastapi.responses import JSONResponse
 
 from executors.streams import kinds
 
+_NOT_THE_CLIENTS = {"StreamError": 503, "DamagedVersionError": 500, "TrainingError": 500}
 _REPR = re.compile(r"(\w+)\((.*)\)", re.DOTALL)
 
 
@@ -33,5 +34,5 @@ async def _answer(request: Request, error: Exception) -> JSONResponse:
     told = _REPR.fullmatch(str(error.detail))
     if told is None or told[1] not in kinds():
         return JSONResponse({"detail": error.detail}, error.status_code)
-    status = 404 if told[1].startswith("Unknown") else 400
+    status = 404 if told[1].startswith("Unknown") else _NOT_THE_CLIENTS.get(told[1], 400)
     return JSONResponse({"error": {"type": told[1], "message": ast.literal_eval(told[2])}}, status)

@@ -19,7 +19,7 @@ from executors.documents import (
     pack_to_wire,
     to_wire,
 )
-from executors.parameters import given, parse
+from executors.parameters import given, parse, refuse_unknown
 from executors.streams import framed
 from finetuner.documents import ContentKind, Document
 from finetuner.errors import MatchDataError, OptionError
@@ -65,6 +65,7 @@ class MatchDataExecutor(Executor):
     """
 
     def __init__(self, url: str | None = None, **kwargs: Any) -> None:
+        refuse_unknown(self, kwargs)
         super().__init__(**kwargs)
         settings = MatchDataSettings.from_operator(url=url)
         folder = settings.workspace / "match_data" if settings.workspace else Path(self.workspace)

@@ -48,10 +48,16 @@ class Alike:
 
 
 class ContentRows:
-    """Gathers contents, each once, all of one kind, shape and dtype."""
+    """Gathers contents, each once, all of one kind, shape and dtype.
 
-    def __init__(self, kind: ContentKind) -> None:
+    Args:
+        kind: What to take of documents.
+        floats: Take integers as float32 numbers, not as token ids: JSON writes 1.0 as 1.
+    """
+
+    def __init__(self, kind: ContentKind, *, floats: bool = False) -> None:
         self.kind: ContentKind = kind
+        self._floats = floats
         self._row_of: dict[bytes, int] = {}
         self._ids: list[str] = []
         self._texts: list[str] = []
@@ -74,6 +80,8 @@ class ContentRows:
         Raises:
             ContentError: If it differs in shape or dtype from the first.
         """
+        if self._floats and not isinstance(content, str):
+            content = content.astype(np.float32, copy=False)
         self._alike.check(content, document_id)
         digest = content_hash(content)
         row = self._row_of.setdefault(digest, len(self._ids))

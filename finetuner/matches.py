@@ -5,8 +5,9 @@ included, as a :class:`MatchSet`. Nothing in the library loops over documents on
 """
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +70,7 @@ class MatchSet:
 
     @classmethod
     def from_documents(
-        cls, documents: Iterable[MatchDocumentLike], *, kind: ContentKind | None = None
+        cls, documents: Iterable[MatchDocumentLike], *, kind: ContentKind | None = None, floats: bool = False
     ) -> "MatchSet":
         """Read match Documents, once and one by one.
 
@@ -77,12 +78,13 @@ class MatchSet:
             documents: Anchors with matches; anything with the attributes of a document.
             kind: Which content to take from documents that carry both; by default the first anchor decides,
                 and an array goes before a text.
+            floats: Take integers as float32 numbers, not as token ids.
 
         Raises:
             ContentError: If a document lacks that content, or its shape differs from the first one's.
             LabelError: If a label is no number.
         """
-        builder = MatchSetBuilder(kind)
+        builder = MatchSetBuilder(kind, floats=floats)
         for document in documents:
             builder.add(document)
         return builder.build()
@@ -123,7 +125,9 @@ class MatchSet:
         )
 
     def with_values(self, positive_label: float | None, negative_label: float | None) -> "MatchSet":
-        """Return the set with the user's own label values turned into +1 and -1.
+        """Return the set with the user's own label values turned into +1 and -1, or without labels of 0.
+
+        Going by sign, a label of 0 judges nothing.
 
         Args:
             positive_label: The value that means positive, or None to go by sign.
@@ -133,7 +137,7 @@ class MatchSet:
             LabelError: If only one is given, both are equal, or a judgement has a third value.
         """
         if positive_label is None and negative_label is None:
-            return self
+            return self._judged_only()
         if positive_label is None or negative_label is None or positive_label == negative_label:
             raise LabelError(
                 f"positive_label={positive_label!r}, negative_label={negative_label!r}: give two different numbers"
@@ -148,6 +152,18 @@ class MatchSet:
                 f"nor negative_label={negative_label:g} ({len(strange)} such judgements)"
             )
         return replace(self, labels=np.where(positive, 1, -1).astype(np.float32))
+
+    def _judged_only(self) -> "MatchSet":
+        judges = self.labels != 0
+        if judges.all():
+            return self
+        counts = np.bincount(self.anchor_of[judges], minlength=len(self))
+        return replace(
+            self,
+            offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+            matches=self.matches[judges],
+            labels=self.labels[judges],
+        )
 
     def split(self, ratio: float, *, seed: int) -> tuple["MatchSet", "MatchSet"]:
         """Split by anchor into (rest, part), where ``ratio`` of the anchors are expected in the part.
@@ -197,8 +213,9 @@ class MatchSet:
 class MatchSetBuilder:
     """Reads match Documents, one by one or packed, into columns; each content is kept once."""
 
-    def __init__(self, kind: ContentKind | None = None) -> None:
-        self._rows: ContentRows | None = None if kind is None else ContentRows(kind)
+    def __init__(self, kind: ContentKind | None = None, *, floats: bool = False) -> None:
+        self._floats = floats
+        self._rows: ContentRows | None = None if kind is None else ContentRows(kind, floats=floats)
         self._row_of_stream: list[int] = []
         self._judgements: dict[int, dict[int, float]] = {}
         self._counts = dict.fromkeys(asdict(Findings()), 0)
@@ -211,7 +228,7 @@ class MatchSetBuilder:
             LabelError: If a label is no number.
         """
         if self._rows is None:
-            self._rows = ContentRows(content_kind(document))
+            self._rows = ContentRows(content_kind(document), floats=self._floats)
         anchor = self._rows.add(document)
         self._judge(anchor, [(label_of(match), self._rows.add(match)) for match in document.matches])
 
@@ -222,7 +239,8 @@ class MatchSetBuilder:
             ContentError: If a content differs in shape or dtype from the first.
         """
         if self._rows is None:
-            self._rows = ContentRows("blob" if isinstance(pack.contents, np.ndarray) else "text")
+            kind: ContentKind = "blob" if isinstance(pack.contents, np.ndarray) else "text"
+            self._rows = ContentRows(kind, floats=self._floats)
         contents = zip(pack.contents, pack.ids, strict=True)
         self._row_of_stream += [self._rows.append(content, one) for content, one in contents]
         rows = [self._row_of_stream[row] for row in pack.matches]
@@ -261,6 +279,7 @@ class MatchSetBuilder:
             raise MatchDataError("no match Document was given; at least one anchor is needed")
         contents, ids, hashes = self._rows.finish()
         judged = list(self._judgements.values())
+        labels = chain.from_iterable(one.values() for one in judged)
         counts = np.fromiter((len(one) for one in judged), np.int64, len(judged))
         return MatchSet(
             contents=contents,
@@ -268,17 +287,7 @@ class MatchSetBuilder:
             hashes=hashes,
             anchors=np.fromiter(self._judgements, np.int64, len(judged)),
             offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
-            matches=np.fromiter(_chained(judged), np.int64, int(counts.sum())),
-            labels=np.fromiter(_values(judged), np.float32, int(counts.sum())),
+            matches=np.fromiter(chain.from_iterable(judged), np.int64, int(counts.sum())),
+            labels=np.fromiter(labels, np.float32, int(counts.sum())),
             findings=Findings(**self._counts),
         )
-
-
-def _chained(judged: Sequence[dict[int, float]]) -> Iterator[int]:
-    for one in judged:
-        yield from one
-
-
-def _values(judged: Sequence[dict[int, float]]) -> Iterator[float]:
-    for one in judged:
-        yield from one.values()

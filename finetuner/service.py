@@ -4,7 +4,7 @@ import contextlib
 import fcntl
 import tempfile
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -12,9 +12,9 @@ from pydantic import Field
 
 from finetuner.contents import ContentRows
 from finetuner.documents import ContentKind, DocumentLike
-from finetuner.errors import ContentError, FinetunerError, OptionError
-from finetuner.lifecycle import Decision, Policy, Registry, Version, decide
-from finetuner.matches import MatchSet
+from finetuner.errors import ContentError, OptionError, TrainingError
+from finetuner.lifecycle import DamagedVersion, Decision, Policy, Registry, Version, decide
+from finetuner.matches import MatchSet, MatchSetBuilder
 from finetuner.models import Embeddings, EncoderSpec, build_encoder
 from finetuner.serving import Engine, Served
 from finetuner.settings import OperatorSettings, Options
@@ -118,7 +118,7 @@ class TuningService:
         """Give a run its data; it trains as soon as those before it are through."""
         self._runs.start(run, matches)
 
-    def fail_run(self, run: RunFolder, error: FinetunerError) -> None:
+    def fail_run(self, run: RunFolder, error: Exception) -> None:
         """End a run whose data could not be had."""
         self._runs.fail(run, error)
 
@@ -137,7 +137,9 @@ class TuningService:
     def _finish(self, run: RunFolder) -> dict[str, Any]:
         """Register the result of a run, and let the gate decide whether it serves from now on."""
         task = run.task()
-        evaluation = next(event for event in run.events() if event["event"] == "evaluated")
+        evaluation = next((event for event in run.events() if event["event"] == "evaluated"), None)
+        if evaluation is None:
+            raise TrainingError(f"the training process ended without a result; see {run.path / 'log.txt'}")
         about = {
             "run": run.id,
             "parent": task["parent_version"],
@@ -166,11 +168,7 @@ class TuningService:
     def models(self) -> list[dict[str, Any]]:
         """Return what is known of each version, the oldest first, and which one is active."""
         active = self._registry.active
-        return [
-            {name: value for name, value in version.about.items() if name != "files"}
-            | {"active": version.name == active}
-            for version in self._registry.versions()
-        ]
+        return [{**_told(version), "active": version.name == active} for version in self._registry.versions()]
 
     def promote(self, name: str) -> str:
         """Make a version active and serve it; return its name.
@@ -227,14 +225,31 @@ class TuningService:
         """
         if not documents:
             raise ContentError("no document was given; at least one is needed")
-        contents = ContentRows(self.kind)
-        rows = [contents.add(document) for document in documents]
+        contents = ContentRows(self.kind, floats=self._engine.served.encoder.takes_floats)
+        with self._naming_the_encoder():
+            rows = [contents.add(document) for document in documents]
         embeddings, version = self._engine.embed(contents.finish()[0])
         return embeddings[rows], version
 
     def match_set(self, documents: Iterable[Any]) -> MatchSet:
         """Return match Documents as a match set with the content that the encoder takes."""
-        return MatchSet.from_documents(documents, kind=self.kind)
+        builder = self.builder()
+        with self._naming_the_encoder():
+            for document in documents:
+                builder.add(document)
+        return builder.build()
+
+    def builder(self) -> MatchSetBuilder:
+        """Return a builder of a match set with the content that the encoder takes."""
+        return MatchSetBuilder(self.kind, floats=self._engine.served.encoder.takes_floats)
+
+    @contextlib.contextmanager
+    def _naming_the_encoder(self) -> Iterator[None]:
+        try:
+            yield
+        except ContentError as error:
+            takes = f"encoder {self.spec.name!r} takes .{self.kind}; FINETUNER_ENCODER names another one"
+            raise ContentError(f"{error} ({takes})") from error
 
     def evaluate(self, matches: MatchSet, version: str) -> dict[str, Any]:
         """Return how base, active and another version rank for the anchors of a match set.
@@ -249,6 +264,7 @@ class TuningService:
         Raises:
             UnknownVersionError: If there is none of that name.
         """
+        matches = matches.with_values(None, None)
         base, active, wanted = (self._registry.get(name).name for name in ("base", "active", version))
         names = [name for name in dict.fromkeys((base, active)) if name != wanted]
         return compare({name: self._load(name).encoder for name in (*names, wanted)}, matches, seed=0)
@@ -257,6 +273,12 @@ class TuningService:
         """End the run that is training, if any, and let go of the folder."""
         self._runs.close()
         self._hold.close()
+
+
+def _told(version: Version | DamagedVersion) -> dict[str, Any]:
+    if isinstance(version, DamagedVersion):
+        return {"version": version.name, "damaged": version.reason}
+    return {name: value for name, value in version.about.items() if name != "files"}
 
 
 def _hold(folder: Path) -> IO[bytes]:

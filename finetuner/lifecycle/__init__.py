@@ -2,6 +2,6 @@
 
 from finetuner.lifecycle.gate import Decision, Policy, decide
 from finetuner.lifecycle.registry import Registry
-from finetuner.lifecycle.version import Version, load
+from finetuner.lifecycle.version import DamagedVersion, Version, load
 
-__all__ = ["Decision", "Policy", "Registry", "Version", "decide", "load"]
+__all__ = ["DamagedVersion", "Decision", "Policy", "Registry", "Version", "decide", "load"]

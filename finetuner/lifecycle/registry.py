@@ -7,20 +7,19 @@ A version is written aside and renamed, so it is whole or not there. ``model.jso
 file; a version is checked against it whenever it is loaded.
 """
 
-import datetime
 import json
 import os
 import re
 import shutil
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from finetuner.errors import UnknownVersionError
-from finetuner.lifecycle.version import ABOUT, Version, card, hashes
+from finetuner.errors import DamagedVersionError, UnknownVersionError
+from finetuner.lifecycle.version import DamagedVersion, Version, write_version
 from finetuner.models import EncoderSpec
-from finetuner.release import __version__
 
 _NAME = re.compile(r"v(\d+)")
 
@@ -48,24 +47,15 @@ class Registry:
         shutil.copytree(weights, aside)
         with self._lock:
             name = f"v{max((int(one.name[1:]) for one in self._folders()), default=-1) + 1}"
-            told = {
-                "version": name,
-                "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-                "library": __version__,
-                "encoder": spec.as_dict(),
-                **about,
-            }
-            (aside / "card.md").write_text(card(told), encoding="utf-8")
-            told["files"] = hashes(aside)
-            (aside / ABOUT).write_text(json.dumps(told, indent=1), encoding="utf-8")
+            version = write_version(aside, spec, {"version": name, **about})
             _sync(aside)
             aside.rename(self._versions / name)
             _sync_folder(self._versions)
-        return Version(name, self._versions / name, told)
+        return replace(version, folder=self._versions / name)
 
-    def versions(self) -> list[Version]:
-        """Return all versions, the oldest first."""
-        return [Version.read(folder) for folder in self._folders()]
+    def versions(self) -> list[Version | DamagedVersion]:
+        """Return all versions, the oldest first, those too whose description cannot be read."""
+        return [_read(folder) for folder in self._folders()]
 
     def _folders(self) -> list[Path]:
         # a version that is damaged has its name all the same
@@ -128,6 +118,13 @@ class Registry:
             os.fsync(file.fileno())
         aside.replace(self._active)
         _sync_folder(self._active.parent)
+
+
+def _read(folder: Path) -> Version | DamagedVersion:
+    try:
+        return Version.read(folder)
+    except DamagedVersionError as error:
+        return DamagedVersion(folder.name, str(error))
 
 
 def _sync(folder: Path) -> None:

@@ -1,7 +1,9 @@
 """A model version on disk: an immutable folder of weights, described and sealed by its ``model.json``."""
 
+import datetime
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,8 +11,17 @@ from typing import Any
 from finetuner.errors import DamagedVersionError, EncoderError
 from finetuner.models import BUILTIN, Encoder, EncoderSpec, load_encoder
 from finetuner.models.transformer import FOLDER_MARK
+from finetuner.release import __version__
 
 ABOUT = "model.json"
+
+
+@dataclass(frozen=True)
+class DamagedVersion:
+    """A version whose ``model.json`` cannot be read, and why."""
+
+    name: str
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -56,8 +67,31 @@ class Version:
         found, told = hashes(self.folder), self.about["files"]
         changed = sorted(name for name in found.keys() | told.keys() if found.get(name) != told.get(name))
         if changed:
-            raise DamagedVersionError(f"{self.folder}: not as registered: {', '.join(changed)}")
+            raise DamagedVersionError(
+                f"{self.folder}: not as registered: {', '.join(changed)}; restore the folder from a copy, or name "
+                "another version in active.json beside versions/"
+            )
         return load_encoder(spec, self.folder)
+
+
+def write_version(folder: Path, spec: EncoderSpec, about: Mapping[str, Any]) -> Version:
+    """Describe and seal a folder that holds an encoder's weights: it gets its ``card.md`` and ``model.json``.
+
+    Args:
+        folder: What :meth:`Encoder.save` has written.
+        spec: The encoder that the weights belong to.
+        about: What ``model.json`` shall tell besides: ``version``, its name, and perhaps run, parent, evaluation.
+    """
+    told = {
+        **about,
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "library": __version__,
+        "encoder": spec.as_dict(),
+    }
+    (folder / "card.md").write_text(card(told), encoding="utf-8")
+    told["files"] = hashes(folder)
+    (folder / ABOUT).write_text(json.dumps(told, indent=1), encoding="utf-8")
+    return Version(told["version"], folder, told)
 
 
 def load(folder: str | Path, *, encoder: str | None = None) -> Encoder:

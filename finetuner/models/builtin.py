@@ -18,8 +18,24 @@ def mlp(*, in_features: int = 784, hidden: int = 128, dim: int = 32, dropout: fl
             Fashion-MNIST images it lifts hit@1 by about a point and MAP by two.
     """
     return nn.Sequential(
-        nn.Flatten(), nn.Dropout(dropout), nn.Linear(in_features, hidden), nn.ReLU(), nn.Linear(hidden, dim)
+        _Numbers(in_features),
+        nn.Dropout(dropout),
+        nn.Linear(in_features, hidden),
+        nn.ReLU(),
+        nn.Linear(hidden, dim),
     )
+
+
+class _Numbers(nn.Module):
+    def __init__(self, count: int) -> None:
+        super().__init__()
+        self._count = count
+
+    def forward(self, arrays: Tensor) -> Tensor:
+        flat = arrays.flatten(1)  # (B, ...) -> (B, numbers)
+        if flat.shape[1] != self._count:
+            raise ValueError(f"in_features is {self._count}, and these are {flat.shape[1]} numbers")
+        return flat
 
 
 def cnn(*, channels: int = 1, dim: int = 64, dropout: float = 0.3) -> nn.Module:

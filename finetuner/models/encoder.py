@@ -64,6 +64,12 @@ class Encoder(nn.Module):
         return "text" if hasattr(self.module, "tokenize") else "blob"
 
     @property
+    def takes_floats(self) -> bool:
+        """Whether it takes arrays of numbers, float32; else of token ids, int64, which it looks up."""
+        looks_up = any(isinstance(one, nn.Embedding | nn.EmbeddingBag) for one in self.module.modules())
+        return self.kind == "blob" and not looks_up
+
+    @property
     def learning_rate(self) -> float:
         """The step size that suits it: the module's own ``learning_rate``, or 3e-3 for a small new network."""
         return float(getattr(self.module, "learning_rate", 3e-3))
@@ -78,7 +84,7 @@ class Encoder(nn.Module):
         if given != self.kind:
             raise EncoderError(f"encoder {self.spec.name!r} takes .{self.kind} contents, not .{given}")
         if isinstance(contents, np.ndarray):
-            return torch.from_numpy(np.array(contents))
+            return torch.from_numpy(np.array(contents, np.float32 if self.takes_floats else None))
         tokenize = cast(Callable[[list[str]], dict[str, Tensor]], self.module.tokenize)
         return tokenize(contents)
 
@@ -89,10 +95,16 @@ class Encoder(nn.Module):
             EncoderError: If the module does not take such input.
         """
         try:
-            return functional.normalize(self.module(features), dim=-1)
+            made = self.module(features)
         except (RuntimeError, ValueError, IndexError) as error:
             given = _in_words(features)
             raise EncoderError(f"encoder {self.spec.name!r} does not take {given}: {error}") from error
+        if not isinstance(made, Tensor) or made.dim() != 2 or not made.is_floating_point():
+            found = f"{made.dtype} {tuple(made.shape)}" if isinstance(made, Tensor) else type(made).__name__
+            raise EncoderError(
+                f"encoder {self.spec.name!r} made {found}; float32 (batch, dimension) is needed"
+            )
+        return functional.normalize(made, dim=-1)
 
     def embed(self, contents: Contents, *, batch_size: int = 256) -> Embeddings:
         """Return the embeddings of N contents, float32 (N, D), in evaluation mode and without a graph.
@@ -135,8 +147,7 @@ class Encoder(nn.Module):
 def _in_words(features: Features) -> str:
     if not isinstance(features, Tensor):
         return "these texts"
-    ids = " (integers are token ids: scale images to float32, and write 1.0 for 1 in JSON)"
-    return f"{features.dtype} {tuple(features.shape[1:])}" + (ids if features.dtype == torch.int64 else "")
+    return f"{features.dtype} {tuple(features.shape[1:])}"
 
 
 def build_encoder(spec: EncoderSpec, *, seed: int = 0) -> Encoder:
@@ -191,4 +202,6 @@ def _import_factory(name: str) -> Callable[..., Any]:
     try:
         return cast(Callable[..., Any], getattr(importlib.import_module(module_name), attribute))
     except (ImportError, AttributeError, ValueError, TypeError) as error:
-        raise EncoderError(f"encoder {name!r} cannot be imported ({error}); {accepted}") from error
+        raise EncoderError(
+            f"encoder {name!r} cannot be imported ({error}; is its folder on PYTHONPATH?); {accepted}"
+        ) from error

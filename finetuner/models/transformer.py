@@ -28,6 +28,11 @@ class TransformerModule(nn.Module):
 
     def __init__(self, folder: Path, *, max_seq_length: int | None = None) -> None:
         super().__init__()
+        for pickle in (*folder.rglob("*.bin"), *folder.rglob("*.pt"), *folder.rglob("*.pkl")):
+            if not any(pickle.parent.glob("*.safetensors")):
+                raise EncoderError(
+                    f"{pickle}: weights are read as safetensors, never as a pickle; convert them"
+                )
         try:
             from sentence_transformers import SentenceTransformer
         except ImportError as error:
@@ -39,6 +44,7 @@ class TransformerModule(nn.Module):
                 str(folder),
                 device="cpu",
                 local_files_only=True,
+                trust_remote_code=False,
                 model_kwargs={"use_safetensors": True},  # never a pickle
             )
         except (OSError, ValueError, KeyError) as error:

@@ -32,8 +32,9 @@ def evaluate(
     """
     named = {"encoder": encoders} if isinstance(encoders, Encoder) else encoders
     if not isinstance(matches, MatchSet):
-        matches = MatchSet.from_documents(matches, kind=next(iter(named.values())).kind)
-    return compare(named, matches, seed=seed)
+        first = next(iter(named.values()))
+        matches = MatchSet.from_documents(matches, kind=first.kind, floats=first.takes_floats)
+    return compare(named, matches.with_values(None, None), seed=seed)
 
 
 def compare(encoders: Mapping[str, Encoder], holdout: MatchSet, *, seed: int) -> dict[str, Any]:
@@ -63,12 +64,12 @@ def _gain(candidate: Metrics, rival: Metrics, seed: int) -> list[float]:
 def rank(encoder: Encoder, matches: MatchSet) -> Metrics | None:
     """Return how an encoder ranks for the anchors of a set, or None if no anchor has a positive.
 
-    Where anchors have both positives and negatives, those anchors rank their own judged matches: what nobody
-    judged cannot count against a model. Where there are positives only, they are looked for in the corpus.
+    Where most anchors with a positive have a negative too, those that do rank their own judged matches: what
+    nobody judged cannot count against a model. Else all of them look for their positives in the corpus.
     """
     positive = np.bincount(matches.anchor_of[matches.labels > 0], minlength=len(matches)) > 0
     negative = np.bincount(matches.anchor_of[matches.labels < 0], minlength=len(matches)) > 0
-    if (positive & negative).any():
+    if 2 * (positive & negative).sum() > positive.sum():
         chosen = matches.only(positive & negative)
         return by_judgements(embed_used(encoder, chosen), chosen, over="judged")
     if positive.any():

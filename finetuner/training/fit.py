@@ -3,7 +3,7 @@
 import copy
 import tempfile
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import torch
 
 from finetuner.documents import MatchDocumentLike
 from finetuner.errors import NothingToLearnError
+from finetuner.lifecycle.version import write_version
 from finetuner.matches import MatchSet
 from finetuner.models import Encoder, EncoderSpec, build_encoder
 from finetuner.training.compare import compare, used_rows
@@ -32,6 +33,12 @@ class FitResult:
     encoder: Encoder
     evaluation: dict[str, Any]
     events: list[dict[str, Any]]
+
+    def save(self, folder: str | Path) -> None:
+        """Write the tuned encoder into a new folder, from which :func:`finetuner.load` reads it."""
+        path = Path(folder)
+        self.encoder.save(path)
+        write_version(path, self.encoder.spec, {"version": path.name, "evaluation": self.evaluation})
 
 
 def fit(
@@ -55,7 +62,7 @@ def fit(
     chosen = TrainingOptions.parse(options, where="fit")
     base = encoder if isinstance(encoder, Encoder) else build_encoder(EncoderSpec(encoder), seed=chosen.seed)
     if not isinstance(matches, MatchSet):
-        matches = MatchSet.from_documents(matches, kind=base.kind)
+        matches = MatchSet.from_documents(matches, kind=base.kind, floats=base.takes_floats)
     events: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
         tuned, evaluation = tune(
@@ -91,6 +98,7 @@ def tune(
     Returns:
         The encoder after its best epoch, and the comparison.
     """
+    zeros = int((matches.labels == 0).sum())
     matches = matches.with_values(options.positive_label, options.negative_label)
     if not (matches.labels > 0).any():
         raise NothingToLearnError(
@@ -104,10 +112,22 @@ def tune(
     rest, holdout = matches.split(options.holdout, seed=options.seed)
     training, validation = rest.split(options.validation / (1 - options.holdout), seed=options.seed + 1)
     sizes = {"training": len(training), "validation": len(validation), "holdout": len(holdout)}
-    report("split", {**sizes, "contents": len(matches.ids), "judgements": len(matches.labels)})
+    report("split", {**sizes, **_described(matches, zeros=zeros)})
     with torch.random.fork_rng(devices=[]):  # the caller's random numbers stay the caller's
         tuned = train(encoder, training, validation, options, checkpoint=folder, report=report)
     evaluation = compare({**rivals, "candidate": tuned}, holdout, seed=options.seed)
     evaluation["seen_contents"] = int(np.isin(used_rows(holdout), used_rows(training)).sum())
     report("evaluated", evaluation)
     return tuned, evaluation
+
+
+def _described(matches: MatchSet, *, zeros: int) -> dict[str, Any]:
+    """Return what the match data holds, what the builder settled, and what a user may not have meant."""
+    positive, negative = int((matches.labels > 0).sum()), int((matches.labels < 0).sum())
+    described = {"contents": len(matches.ids), "judgements": len(matches.labels)}
+    described |= {"positive": positive, "negative": negative}
+    described |= {name: count for name, count in asdict(matches.findings).items() if count}
+    if zeros and not negative:
+        hint = "labels of 0 judge nothing; if 0 means irrelevant, give positive_label=1 and negative_label=0"
+        return {**described, "zero": zeros, "hint": hint}
+    return described

@@ -9,7 +9,6 @@
 import json
 import os
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -35,7 +34,10 @@ class RunFolder:
         run.report("queued", {})
         # run.json last, by rename: a folder without it is no run
         aside = path / "run.json.part"
-        aside.write_text(json.dumps(task), encoding="utf-8")
+        with aside.open("w", encoding="utf-8") as file:
+            json.dump(task, file)
+            file.flush()
+            os.fsync(file.fileno())
         aside.replace(path / "run.json")
         return run
 
@@ -75,23 +77,29 @@ class RunFolder:
         finally:
             os.close(handle)
 
-    def events(self) -> Iterator[dict[str, Any]]:
-        """Yield the events so far; a line that is still being written, or that a crash has torn, is left out."""
-        for line in (self.path / "events.jsonl").read_bytes().splitlines():
-            try:
-                event = json.loads(line)
-            except ValueError:
-                continue
-            yield event
+    def events(self) -> list[dict[str, Any]]:
+        """Return the events so far; a line that is still being written, or that a crash has torn, is left out."""
+        return self.events_after(0)[0]
+
+    def events_after(self, position: int) -> tuple[list[dict[str, Any]], int]:
+        """Return the events that came after a position in the file, 0 for all, and the position after them."""
+        try:
+            with (self.path / "events.jsonl").open("rb") as file:
+                file.seek(position)
+                lines = file.read()
+        except FileNotFoundError:  # a crash or a person has taken it away
+            return [], position
+        whole = lines[: lines.rfind(b"\n") + 1]
+        return [event for line in whole.splitlines() if (event := _read(line))], position + len(whole)
 
     def state(self) -> State:
-        """Return the state: the last event that names one."""
-        state: State = [event["event"] for event in self.events() if event["event"] in STATES][-1]
-        return state
+        """Return the state: the last event that names one; a run that has lost its events has failed."""
+        states: list[State] = [event["event"] for event in self.events() if event["event"] in STATES]
+        return states[-1] if states else "failed"
 
     def summary(self) -> dict[str, Any]:
         """Return id, state and the latest figures, for people."""
-        summary: dict[str, Any] = {"run": self.id}
+        summary: dict[str, Any] = {"run": self.id, "state": self.state()}
         for event in self.events():
             name = event.pop("event")
             at = event.pop("time")
@@ -102,3 +110,11 @@ class RunFolder:
             else:
                 summary[name] = event
         return summary
+
+
+def _read(line: bytes) -> dict[str, Any] | None:
+    try:
+        event: dict[str, Any] = json.loads(line)
+    except ValueError:
+        return None
+    return event

@@ -58,16 +58,24 @@ class Runs:
             The run, and whether it is new.
 
         Raises:
-            OptionError: If the name is not of letters, digits, ``_``, ``.`` and ``-``.
+            OptionError: If the name is not of letters, digits, ``_``, ``.`` and ``-``, or is that of a run with
+                another task.
         """
         if run_id is not None and (not _NAME.fullmatch(run_id) or run_id.startswith(".")):
             raise OptionError(f"run {run_id!r}: use 1 to 64 of letters, digits, '_', '.' and '-'")
         with self._lock:
             if run_id is not None and (self._folder / run_id / "run.json").exists():
-                return RunFolder(self._folder / run_id), False
+                return self._known(RunFolder(self._folder / run_id), task), False
             path = self._folder / (run_id or uuid4().hex[:12])
             shutil.rmtree(path, ignore_errors=True)  # a crash may have left it without a run.json
             return RunFolder.create(path, task), True
+
+    @staticmethod
+    def _known(run: RunFolder, task: dict[str, Any]) -> RunFolder:
+        known = run.task()
+        if any(task.get(name) != known.get(name) for name in ("options", "promote")):
+            raise OptionError(f"run {run.id!r} was started with other options; choose another name")
+        return run
 
     def start(self, run: RunFolder, matches: MatchSet) -> None:
         """Save the run's data and put it into the queue; one that was cancelled meanwhile will not train.
@@ -78,13 +86,14 @@ class Runs:
         try:
             matches.save(run.data)
         except OSError as error:
-            self._fail(run, error)
+            self.fail(run, error)
             raise
         self._queue.put(run)
 
-    def fail(self, run: RunFolder, error: FinetunerError) -> None:
-        """End a run that could not start."""
-        self._fail(run, error)
+    def fail(self, run: RunFolder, error: Exception) -> None:
+        """End a run with an error as its reason."""
+        with contextlib.suppress(OSError):  # where the disk is full, the next start marks it
+            self._end(run, "failed", {"reason": f"{type(error).__name__}: {error}"})
 
     def get(self, run_id: str) -> RunFolder:
         """Return a run.
@@ -120,12 +129,13 @@ class Runs:
         with self._lock:
             self._closed = True
             if self._process:
-                self._process[1].kill()
+                run_id, process = self._process
+                self._report_end(
+                    RunFolder(self._folder / run_id), "failed", {"reason": "the service was stopped"}
+                )
+                process.kill()
         self._queue.put(None)
         self._thread.join(timeout=10)
-
-    def _fail(self, run: RunFolder, error: Exception) -> None:
-        self._end(run, "failed", {"reason": f"{type(error).__name__}: {error}"})
 
     def _end(self, run: RunFolder, state: str, figures: dict[str, Any]) -> None:
         with self._lock:
@@ -143,7 +153,7 @@ class Runs:
             try:
                 self._carry_out(run)
             except (FinetunerError, OSError) as error:  # a fault of one run, the next may do better
-                self._fail(run, error)
+                self.fail(run, error)
 
     def _carry_out(self, run: RunFolder) -> None:
         with (run.path / "log.txt").open("wb") as log:
@@ -159,6 +169,8 @@ class Runs:
             self._end(run, "failed", {"reason": _reason(run, code)})
         elif self._concluding:
             self._end(run, "succeeded", self._finish(run))
+            for spent in (run.data, run.candidate):  # the version is what is left of them
+                shutil.rmtree(spent, ignore_errors=True)
 
     def _launch(self, run: RunFolder, log: IO[bytes]) -> subprocess.Popen[bytes] | None:
         with self._lock:
@@ -175,8 +187,9 @@ class Runs:
 def _reason(run: RunFolder, code: int) -> str:
     """Return why a training process ended with a code other than 0."""
     if code == FAILED:
-        error = [event for event in run.events() if event["event"] == "error"][-1]
-        return f"{error['type']}: {error['message']}"
+        for event in reversed(run.events()):
+            if event["event"] == "error":
+                return f"{event['type']}: {event['message']}"
     how = f"with exit code {code}"
     with contextlib.suppress(ValueError):
         how = f"by signal {signal.Signals(-code).name}" if code < 0 else how

@@ -9,7 +9,7 @@ from docarray import DocList
 
 from demo.flow import RunningFlow
 from executors.client import FlowClient
-from executors.documents import ContentDocument, MatchDocument
+from executors.documents import ContentDocument
 from finetuner.documents import Document, labelled
 from finetuner.errors import (
     ContentError,
@@ -118,7 +118,7 @@ def test_an_unknown_option_is_refused(client: FlowClient, endpoint: str) -> None
         client.post(endpoint, documents, sneed=1)
 
 
-@pytest.mark.parametrize("endpoint", ["/emit", "/progress"])
+@pytest.mark.parametrize("endpoint", ["/emit", "/pack", "/progress"])
 def test_a_stream_refuses_an_unknown_option(client: FlowClient, endpoint: str) -> None:
     """Nor is one ignored that a stream is asked with."""
     with refused(OptionError, "unknown option 'sneed'"):
@@ -181,6 +181,13 @@ def test_an_unknown_name_is_refused(
         ("/emit", {"collection": "nope"}, UnknownCollectionError, "'nope'"),
         ("/emit", {"num_total": 1.5}, OptionError, "'num_total' is 1.5: 1.5 is not a whole number"),
         ("/emit", {"collection": "fashion_mnist", "num_neg": -1}, OptionError, "'num_neg' is -1"),
+        ("/pack", {"kind": "sound"}, OptionError, "'kind' is 'sound'"),
+        (
+            "/pack",
+            {"collection": "covid_qa", "kind": "text", "num_neg": 0.5},
+            OptionError,
+            "'num_neg' is 0.5",
+        ),
         ("/progress", {"run": "nope"}, UnknownRunError, "'nope'"),
         ("/progress", {}, OptionError, "'run' is missing"),
     ],
@@ -190,7 +197,7 @@ def test_a_stream_refuses_an_unknown_name(
 ) -> None:
     """The error of a stream comes in its own class too."""
     with refused(kind, told):
-        stream(client, endpoint, MatchDocument, **options)
+        stream(client, endpoint, **options)
 
 
 @pytest.mark.parametrize("blob", ["pixels", [[1], [1, 2]]], ids=["a string", "ragged"])

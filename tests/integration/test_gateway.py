@@ -16,6 +16,7 @@ from jina.proto.jina_pb2_grpc import JinaDiscoverEndpointsRPCStub, JinaRPCStub
 from jina.types.request.data import DataRequest
 
 from demo.flow import RunningFlow
+from executors import documents
 from executors.client import FlowClient
 from executors.documents import ContentDocument, Report
 from finetuner.errors import FinetunerError, SourceError, StreamError, UnknownEndpointError
@@ -41,7 +42,7 @@ def test_an_unknown_endpoint_is_not_found_over_http(flow: RunningFlow) -> None:
     assert http(flow, "/nowhere", {"data": []})[0] == 404
 
 
-@pytest.mark.parametrize("endpoint", ["/emit", "/progress"])
+@pytest.mark.parametrize("endpoint", ["/emit", "/pack", "/progress"])
 def test_a_stream_cannot_be_posted(client: FlowClient, endpoint: str) -> None:
     """Who posts to a stream is told how to ask."""
     with pytest.raises(UnknownEndpointError, match=f"'{endpoint}' is a stream; ask for it with stream_doc"):
@@ -90,8 +91,8 @@ def test_no_endpoint_falls_back_to_a_legacy_document(flow: RunningFlow, executor
     schemas = {name: one for name, one in told.schemas.items() if name != "_jina_dry_run_"}
     named = {schema[side]["name"] for schema in schemas.values() for side in ("input", "output")}
     streams = {name for name, schema in schemas.items() if schema["is_generator"]}
-    assert named <= {"ContentDocument", "MatchDocument", "Report", "StreamRequest"}
-    assert streams == ({"/emit"} if executor == 2 else {"/progress"})
+    assert named <= set(vars(documents))
+    assert streams == ({"/emit", "/pack"} if executor == 2 else {"/progress"})
 
 
 def test_fit_in_several_requests_is_refused(client: FlowClient, flow: RunningFlow) -> None:

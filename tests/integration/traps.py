@@ -62,7 +62,7 @@ class TrapExecutor(Executor):
 
 @contextmanager
 def trap_flow(folder: Path, *, executors: int = 1) -> Iterator[RunningFlow]:
-    """Run a Flow of our gateway and trap Executors, all of which bind the same endpoints."""
+    """Run a Flow of our gateway, with gRPC alone, and trap Executors, all of which bind the same endpoints."""
     one = f"""
   - name: trap{{}}
     uses: tests.integration.traps.TrapExecutor
@@ -70,7 +70,7 @@ def trap_flow(folder: Path, *, executors: int = 1) -> Iterator[RunningFlow]:
     uses_with: {{{{diary: {folder / 'diary'}}}}}"""
     topology = folder / "traps.yml"
     topology.write_text(
-        "jtype: Flow\nwith: {protocol: [grpc, http], port: [51000, 51001], timeout_ctrl: 10000}\n"
+        "jtype: Flow\nwith: {protocol: [grpc], port: [51000], timeout_ctrl: 10000}\n"
         "gateway: {uses: executors.gateway.FlowGateway}\nexecutors:"
         + "".join(one.format(number, number) for number in range(executors))
     )

@@ -8,7 +8,7 @@ import pytest
 from fastapi import FastAPI, HTTPException
 
 from executors.http import with_typed_errors
-from finetuner.errors import OptionError, UnknownRunError
+from finetuner.errors import OptionError, StreamError, UnknownRunError
 
 
 def answer_to(error: HTTPException) -> tuple[int, Any]:
@@ -20,9 +20,13 @@ def answer_to(error: HTTPException) -> tuple[int, Any]:
 
 @pytest.mark.parametrize(
     ("error", "status"),
-    [(OptionError('it\'s "no" number\n'), 400), (UnknownRunError("no run 'x'"), 404)],
+    [
+        (OptionError('it\'s "no" number\n'), 400),
+        (UnknownRunError("no run 'x'"), 404),
+        (StreamError("the data Executor is down"), 503),
+    ],
 )
-def test_an_error_of_ours_is_the_clients(error: Exception, status: int) -> None:
+def test_an_error_of_ours_has_its_class_and_status(error: Exception, status: int) -> None:
     """What jina passes on as the repr of an error arrives as its class and the very message."""
     told = {"error": {"type": type(error).__name__, "message": str(error)}}
     assert answer_to(HTTPException(500, repr(error))) == (status, told)

@@ -201,7 +201,24 @@ def test_the_users_own_label_values_become_signs() -> None:
     matches = MatchSet.from_documents([anchor("a", {"b": 2, "c": 0, "d": 2})])
     assert matches.with_values(2, 0).labels.tolist() == [1, -1, 1]
     assert matches.with_values(0, 2).labels.tolist() == [-1, 1, -1]
+    assert judgements(matches.with_values(None, None)) == {("a", "b"): 2, ("a", "d"): 2}
+
+
+def test_without_labels_of_0_nothing_changes() -> None:
+    """Going by sign, a set in which every label judges is itself."""
+    matches = MatchSet.from_documents([anchor("a", {"b": 2, "c": -1})])
     assert matches.with_values(None, None) is matches
+
+
+def test_integers_are_floats_where_numbers_are_asked_for() -> None:
+    """JSON's [1, 0] and [1.0, 0.0] are one content of a set of floats, and cannot be mixed in any other."""
+    both = [
+        Document(id="i", blob=np.array([1, 0]), matches=[Document(id="j", blob=np.array([0, 1]))]),
+        Document(id="f", blob=np.array([1.0, 0.0])),
+    ]
+    assert MatchSet.from_documents(both, floats=True).ids == ["i", "j"]
+    with pytest.raises(ContentError, match="'f'"):
+        MatchSet.from_documents(both)
 
 
 @pytest.mark.parametrize(

@@ -175,7 +175,7 @@ def test_options_that_a_factory_refuses_are_an_encoder_error(name: str, options:
     [
         ("mlp", ["a text"], r"takes \.blob contents, not \.text"),
         ("mlp", points(2), r"does not take torch\.float32 \(6,\)"),
-        ("mlp", IMAGES.astype(np.int64), r"does not take torch\.int64 \(28, 28\)"),
+        ("bilstm", IMAGES[:, 0], r"does not take torch\.float32 \(28,\)"),
         ("cnn", IMAGES.reshape(5, 7, 7, 16), r"does not take torch\.float32 \(7, 7, 16\)"),
         ("bilstm", TOKENS + 5000, r"does not take torch\.int64 \(9,\)"),
         ("mlp", IMAGES[:0], "was given no content"),
@@ -232,7 +232,29 @@ def test_a_sentence_transformers_folder_refuses_options_that_it_cannot_honour(tm
         build_encoder(EncoderSpec(str(tmp_path), {"dim": 3}))
 
 
-def test_integers_for_an_encoder_of_numbers_are_explained() -> None:
-    """Bytes of an image, which count as token ids, are refused with what to do about it."""
-    with pytest.raises(EncoderError, match="scale images to float32"):
-        build_encoder(EncoderSpec("mlp")).embed(np.zeros((1, 28, 28), np.int64))
+def test_integers_are_numbers_to_an_encoder_of_numbers() -> None:
+    """What JSON writes without a point embeds as the same floats do; only one that looks ids up takes ids."""
+    ones = np.ones((1, 28, 28), np.float32)
+    mlp = build_encoder(EncoderSpec("mlp"))
+    assert np.array_equal(mlp.embed(ones.astype(np.int64)), mlp.embed(ones))
+    assert (mlp.takes_floats, build_encoder(EncoderSpec("bilstm")).takes_floats) == (True, False)
+
+
+def test_a_module_that_makes_no_tensor_is_refused() -> None:
+    """A dict, as many libraries return it, is an error that says what is needed."""
+
+    class Named(nn.Module):
+        def forward(self, arrays: torch.Tensor) -> dict[str, torch.Tensor]:
+            return {"vectors": arrays}
+
+    with pytest.raises(EncoderError, match="made dict; float32"):
+        Encoder(Named(), EncoderSpec("own")).embed(points(2))
+
+
+def test_a_folder_with_pickled_weights_is_refused(tmp_path: Path) -> None:
+    """A part whose weights are a pickle alone is named before anything of the folder is loaded."""
+    (tmp_path / "modules.json").write_text("[]")
+    (tmp_path / "2_Dense").mkdir()
+    (tmp_path / "2_Dense" / "pytorch_model.bin").write_bytes(b"")
+    with pytest.raises(EncoderError, match=r"2_Dense/pytorch_model\.bin: .*never as a pickle"):
+        build_encoder(EncoderSpec(str(tmp_path)))

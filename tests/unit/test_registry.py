@@ -13,7 +13,7 @@ import pytest
 
 import finetuner
 from finetuner.errors import DamagedVersionError, EncoderError, UnknownVersionError
-from finetuner.lifecycle import Registry, Version
+from finetuner.lifecycle import DamagedVersion, Registry, Version
 from finetuner.models import EncoderSpec, build_encoder
 from tests.two_classes import SPEC, encoder, points
 
@@ -163,7 +163,7 @@ def test_a_kill_at_any_step_leaves_no_half_version(tmp_path: Path, weights: Path
     found, step = [], 0
     while not _killed_at(step, root, weights):
         registry = Registry(root)
-        versions = registry.versions()
+        versions = [one for one in registry.versions() if isinstance(one, Version)]
         found.append((len(versions), registry.active))
         for version in versions:
             assert version.load(SPEC).spec == SPEC
@@ -276,3 +276,14 @@ def test_a_damaged_folder_is_not_loaded(registry: Registry, weights: Path, tmp_p
         finetuner.load(version.folder)
     with pytest.raises(DamagedVersionError, match="not the description of a version"):
         Version.read(tmp_path / "nowhere")
+
+
+def test_a_damaged_version_is_listed_as_such(tmp_path: Path, weights: Path) -> None:
+    """One description that cannot be read hides none of the others."""
+    registry = Registry(tmp_path / "root")
+    for _ in range(2):
+        registry.register(weights, SPEC, {})
+    (tmp_path / "root" / "versions" / "v0" / "model.json").write_text("{")
+    damaged, whole = registry.versions()
+    assert isinstance(damaged, DamagedVersion)
+    assert (damaged.name, whole.name) == ("v0", "v1")

@@ -3,6 +3,7 @@
 import json
 import os
 import select
+import shutil
 import signal
 import subprocess
 import threading
@@ -470,3 +471,35 @@ def test_the_training_process_ends_when_the_service_is_killed(
     assert watch.poll(10_000), "the training process goes on"
     os.close(reading)
     os.close(training)
+
+
+def test_a_run_without_events_has_failed(make: Callable[..., Runs]) -> None:
+    """What a crash left empty, or a person deleted, neither stops a start nor looks as if it trained."""
+    run, _ = make().create({}, "r1")
+    (run.path / "events.jsonl").write_bytes(b"")
+    assert run.state() == "failed"
+    (run.path / "events.jsonl").unlink()
+    assert (run.state(), run.summary()) == ("failed", {"run": "r1", "state": "failed"})
+
+
+def test_events_are_read_on_from_a_position(make: Callable[..., Runs]) -> None:
+    """A watcher sees each event once, and a line that is still being written only when it is whole."""
+    run, _ = make().create({}, "r1")
+    first, position = run.events_after(0)
+    with (run.path / "events.jsonl").open("ab") as file:
+        file.write(b'{"event": "epo')
+    assert ([one["event"] for one in first], run.events_after(position)) == (["queued"], ([], position))
+    with (run.path / "events.jsonl").open("ab") as file:
+        file.write(b'ch"}\n')
+    assert run.events_after(position)[0] == [{"event": "epoch"}]
+
+
+def test_a_run_whose_folder_is_gone_does_not_stop_the_next(make: Callable[..., Runs], tmp_path: Path) -> None:
+    """The queue goes on after a run that a person has deleted while it waited."""
+    runs = make()
+    gone, _ = runs.create({}, "gone")
+    after, _ = runs.create({}, "after")
+    shutil.rmtree(gone.path)
+    runs._queue.put(gone)
+    runs.start(after, DATA)
+    until(lambda: after.state() == "failed")

@@ -190,7 +190,7 @@ def test_documents_come_back_in_order_and_equal_ones_are_embedded_once(start: Op
     order = [2, 0, 0, 1, 2, 0, 1]
     rows: list[int] = []
     hook = torch.nn.modules.module.register_module_forward_pre_hook(
-        lambda module, inputs: rows.append(len(inputs[0])) if isinstance(module, torch.nn.Flatten) else None
+        lambda module, inputs: rows.append(len(inputs[0])) if isinstance(module, torch.nn.Dropout) else None
     )
     embeddings, _ = service.encode([QUERIES[at] for at in order])
     hook.remove()
@@ -331,7 +331,9 @@ def test_a_run_is_found_by_its_name_and_can_be_ended(start: Open) -> None:
     """Asking again gives the same run; one that waits for its data can be cancelled or fail."""
     service = start()
     first, new = service.create_run(RunOptions(), "mine")
-    again, renewed = service.create_run(RunOptions(epochs=3), "mine")
+    again, renewed = service.create_run(RunOptions(), "mine")
+    with pytest.raises(OptionError, match="'mine' was started with other options"):
+        service.create_run(RunOptions(epochs=3), "mine")
     other, _ = service.create_run(RunOptions(), "other")
     assert (first, new, renewed) == (again, True, False)
     assert service.run("mine") == first

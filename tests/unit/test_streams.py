@@ -17,6 +17,7 @@ from executors.documents import (
     named,
     to_wire,
 )
+from executors.match_data import MatchDataExecutor
 from executors.parameters import given, parse
 from executors.streams import framed, typed, unframed
 from finetuner import errors
@@ -191,3 +192,9 @@ def test_a_document_with_neither_name_nor_content_is_refused() -> None:
 def test_docarrays_older_name_is_offered() -> None:
     """``DocumentArray`` is what older code calls a list of documents."""
     assert DocumentArray is DocList
+
+
+def test_an_unknown_argument_of_an_executor_is_refused() -> None:
+    """A typo in uses_with is an error that tells what is accepted, not an Executor with the default."""
+    with pytest.raises(errors.OptionError, match="unknown argument 'urll'; accepted are url"):
+        MatchDataExecutor(urll="sqlite:///x.db")

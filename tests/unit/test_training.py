@@ -383,3 +383,32 @@ def test_positives_alone_are_looked_for_in_the_corpus() -> None:
 def test_anchors_without_a_positive_cannot_be_ranked() -> None:
     """Nothing was found, rather than a metric of 0."""
     assert finetuner.evaluate(encoder(), nothing_positive()) == {"anchors": 0, "metrics": {}, "gain": {}}
+
+
+def test_a_few_negatives_do_not_silence_the_rest() -> None:
+    """Where most anchors have positives alone, all of them are looked for in the corpus."""
+    documents = match_documents(30, label=lambda same: 1 if same else None)
+    documents[0].matches = match_documents(30)[0].matches
+    assert finetuner.evaluate(encoder(), documents)["anchors"] == 30
+
+
+def test_a_label_of_0_judges_nothing() -> None:
+    """In an evaluation it is as if nobody had judged, as it is in training."""
+    zeros = match_documents(20, label=lambda same: 1 if same else 0)
+    unjudged = match_documents(20, label=lambda same: 1 if same else None)
+    found, expected = (finetuner.evaluate(encoder(), one)["metrics"] for one in (zeros, unjudged))
+    assert found == expected
+
+
+def test_labels_of_1_and_0_are_pointed_out() -> None:
+    """The split tells that zeros judge nothing, and what to do if they were meant as negatives."""
+    result = finetuner.fit(encoder(), match_documents(30, label=lambda same: 1 if same else 0), epochs=1)
+    assert "negative_label=0" in result.events[0]["hint"]
+
+
+def test_what_a_notebook_tuned_can_be_kept(result: FitResult, tmp_path: Path) -> None:
+    """Saved and loaded, the tuned encoder embeds the same, and its card tells what it is worth."""
+    result.save(tmp_path / "mine")
+    loaded = finetuner.load(tmp_path / "mine")
+    assert np.array_equal(loaded.embed(points(5)), result.encoder.embed(points(5)))
+    assert "| map |" in (tmp_path / "mine" / "card.md").read_text()
