@@ -22,6 +22,8 @@ def _keep_whole(value: Any, field: ModelField) -> Any:
     whole = not isinstance(value, bool | float) or (isinstance(value, float) and value.is_integer())
     if wanted and not whole:
         raise ValueError(f"{value!r} is not a whole number")
+    if field.type_ is str and isinstance(value, float) and whole:
+        return str(int(value))  # a name that is a number, such as run=7
     return value
 
 
@@ -58,7 +60,7 @@ class Options(BaseModel):
             if name == "__root__":  # options that do not go together
                 faults.append(fault["msg"])
             elif fault["type"] == "value_error.extra":
-                known = ", ".join(sorted(cls.__fields__))
+                known = ", ".join(sorted(cls.__fields__)) or "none"
                 faults.append(f"unknown option {name!r}; accepted are {known}")
             elif name not in given:
                 faults.append(f"option {name!r} is missing")

@@ -57,3 +57,11 @@ def test_http_lists_the_models_of_grpc(client: FlowClient, flow: RunningFlow) ->
     """Both protocols tell the same of the same versions."""
     _, answer = http(flow, "/models", {"data": []})
     assert [report["tags"] for report in answer["data"]] == [report.tags for report in client.post("/models")]
+
+
+def test_whole_numbers_of_json_are_numbers(flow: RunningFlow) -> None:
+    """JSON may write 1.0 as 1, and both are embedded alike by an encoder of numbers."""
+    data = [{"blob": [1, 0, 2, 0, 0, 3]}, {"blob": [1.0, 0.0, 2.0, 0.0, 0.0, 3.0]}]
+    _, answer = http(flow, "/encode", {"data": data})
+    whole, decimal = (document["embedding"] for document in answer["data"])
+    assert whole == decimal

@@ -1,8 +1,5 @@
 """Runs: their states on disk, their queue, and the process in which each one trains."""
 
-import json
-import os
-import select
 import shutil
 import signal
 import subprocess
@@ -15,12 +12,11 @@ import numpy as np
 import pytest
 
 from finetuner.errors import MatchDataError, OptionError, SourceError, UnknownRunError
-from finetuner.lifecycle import Registry
 from finetuner.matches import MatchSet
 from finetuner.training.run_folder import FINAL, RunFolder
 from finetuner.training.runs import Runs
 from finetuner.training.worker import FAILED
-from tests.two_classes import SPEC, encoder, match_documents
+from tests.two_classes import match_documents
 from tests.waiting import until
 
 DATA = MatchSet.from_documents(match_documents(10))
@@ -405,74 +401,6 @@ def test_an_unknown_run_is_named_with_those_that_are_known(make: Callable[..., R
         runs.cancel("r3")
 
 
-# the process
-
-
-def task(folder: Path, **options: Any) -> dict[str, Any]:
-    """Return a task whose parent and only rival is a new base."""
-    encoder().save(folder / "weights")
-    base = str(Registry(folder).register(folder / "weights", SPEC, {}).folder)
-    return {"encoder": SPEC.as_dict(), "parent": base, "rivals": {"v0": base}, "options": options}
-
-
-def test_an_error_in_the_training_process_is_the_reason(make: Callable[..., Runs], tmp_path: Path) -> None:
-    """What the library raises over there arrives here with its class and its message."""
-    runs = make()
-    run, _ = runs.create(task(tmp_path), "r1")
-    nothing_positive = MatchSet.from_documents(match_documents(10, label=lambda same: -1))
-    runs.start(run, nothing_positive)
-    until(lambda: run.state() in FINAL)
-    assert names(run) == ["queued", "running", "error", "failed"]
-    assert run.summary()["reason"].startswith("NothingToLearnError: none of the 60 judgements is positive")
-
-
-class Recorded(subprocess.Popen[bytes]):
-    """A process whose id a test can learn."""
-
-    pids: ClassVar[list[int]] = []
-
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        Recorded.pids.append(self.pid)
-
-
-@pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="needs Linux to watch a grandchild")
-@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-def test_the_training_process_ends_when_the_service_is_killed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """SIGKILL leaves the service no chance to tidy up, and yet nobody trains on for nobody."""
-    monkeypatch.setattr(subprocess, "Popen", Recorded)
-    endless = task(tmp_path, epochs=10_000, patience=10_000)
-    reading, writing = os.pipe()
-    service = os.fork()
-    if service == 0:  # a service of its own, without the seconds that importing torch takes
-        try:
-            signal.alarm(90)  # whatever becomes of the test
-            runs = Runs(tmp_path / "runs", lambda run: {})
-            run, _ = runs.create(endless, "r1")
-            runs.start(run, DATA)
-            until(lambda: Recorded.pids)
-            os.write(writing, json.dumps(Recorded.pids[0]).encode())
-            signal.pause()
-        finally:
-            os._exit(1)
-    os.close(writing)
-    run = RunFolder(tmp_path / "runs" / "r1")
-    try:
-        training = os.pidfd_open(int(os.read(reading, 100)))
-        until(lambda: "epoch" in names(run) or run.state() in FINAL)
-    finally:
-        os.kill(service, signal.SIGKILL)
-        os.waitpid(service, 0)
-    assert run.state() == "running"
-    watch = select.poll()
-    watch.register(training, select.POLLIN)
-    assert watch.poll(10_000), "the training process goes on"
-    os.close(reading)
-    os.close(training)
-
-
 def test_a_run_without_events_has_failed(make: Callable[..., Runs]) -> None:
     """What a crash left empty, or a person deleted, neither stops a start nor looks as if it trained."""
     run, _ = make().create({}, "r1")
@@ -494,12 +422,16 @@ def test_events_are_read_on_from_a_position(make: Callable[..., Runs]) -> None:
     assert run.events_after(position)[0] == [{"event": "epoch"}]
 
 
-def test_a_run_whose_folder_is_gone_does_not_stop_the_next(make: Callable[..., Runs], tmp_path: Path) -> None:
+def test_a_run_whose_folder_is_gone_does_not_stop_the_next(
+    trainings: list[Training], make: Callable[..., Runs]
+) -> None:
     """The queue goes on after a run that a person has deleted while it waited."""
     runs = make()
-    gone, _ = runs.create({}, "gone")
-    after, _ = runs.create({}, "after")
+    first, gone, after = (begun(runs, name) for name in ("first", "gone", "after"))
+    until(lambda: trainings)
     shutil.rmtree(gone.path)
-    runs._queue.put(gone)
-    runs.start(after, DATA)
-    until(lambda: after.state() == "failed")
+    trainings[0].end(0)
+    until(lambda: len(trainings) == 2)
+    trainings[1].end(0)
+    until(lambda: after.state() == "succeeded")
+    assert first.state() == "succeeded"

@@ -108,3 +108,12 @@ def test_a_wrong_variable_is_an_option_error(monkeypatch: pytest.MonkeyPatch, na
     monkeypatch.setenv(name, value)
     with pytest.raises(OptionError, match=rf"settings: .*(?i:{name})"):
         Shop.from_operator()
+
+
+def test_a_name_may_be_a_whole_number() -> None:
+    """What a client sent as 7, and Jina made 7.0 of, is the name 7."""
+
+    class Named(Options):
+        run: str
+
+    assert Named.parse({"run": 7.0}, where="/runs").run == "7"

@@ -1,9 +1,6 @@
 """The match store: what it keeps, what it refuses, and what outlives a crash."""
 
-import os
-import signal
 import sqlite3
-import subprocess
 import sys
 import tracemalloc
 from collections.abc import Iterator
@@ -439,56 +436,6 @@ def test_a_new_database_may_be_opened_by_many_at_once(file: Path) -> None:
     for opened in stores:
         opened.close()
     assert len(stores) == 8
-
-
-CHILD = """
-import sys
-from finetuner.documents import Document
-from finetuner.store import MatchStore, portions
-
-def fed(i):
-    matches = [Document(f"{i}-{j}", tags={"finetuner": {"label": 1}}, id=f"{i}-{j}") for j in range(5)]
-    return Document(str(i), matches=matches, id=str(i))
-
-def hanging():
-    for i in range(1000, 1010):
-        yield fed(i)
-    print("half", flush=True)
-    sys.stdin.read()
-
-portions.PORTION_DOCUMENTS = 10
-store = MatchStore(sys.argv[1])
-for i in range(int(sys.argv[2])):
-    store.feed("c", [fed(i)])
-    print(i, flush=True)
-store.feed("c", hanging())
-"""
-
-
-@pytest.mark.parametrize(("feeds", "kill_at"), [(3, "half"), (1000, "4")])
-def test_a_killed_feeder_leaves_what_was_acknowledged_and_nothing_half(
-    file: Path, feeds: int, kill_at: str
-) -> None:
-    """After kill -9, in the middle of a feed or at any moment, all acknowledged feeds are whole, others not there."""
-    url = f"sqlite:///{file}"
-    command = [sys.executable, "-c", CHILD, url, str(feeds)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
-        assert child.stdout is not None
-        acknowledged = []
-        for line in child.stdout:
-            acknowledged.append(line.strip())
-            if line.strip() == kill_at:
-                break
-        os.kill(child.pid, signal.SIGKILL)
-        acknowledged += child.stdout.read().split()
-    with closing(MatchStore(url)) as store:
-        labels = labels_in(store)
-        stored = [anchor.id for anchor in store.documents("c")]
-        whole = [name for name in acknowledged if name != "half"]
-        # the next feed may have been stored without the word of it having come out
-        assert stored in (whole, [*whole, str(len(whole))])
-        assert {(name, f"{name}-{j}"): 1.0 for name in stored for j in range(5)} == labels
-        assert store.feed("c", [asked("new", *(judged(f"n{j}", 1) for j in range(5)))]).accepted == 5
 
 
 def test_acknowledged_means_synced(file: Path) -> None:
