@@ -100,6 +100,24 @@ def tune(
     """
     zeros = int((matches.labels == 0).sum())
     matches = matches.with_values(options.positive_label, options.negative_label)
+    _check_labels(matches, options)
+    rest, holdout = matches.split(options.holdout, seed=options.seed)
+    training, validation = rest.split(options.validation / (1 - options.holdout), seed=options.seed + 1)
+    sizes = {"training": len(training), "validation": len(validation), "holdout": len(holdout)}
+    report("split", {**sizes, **_described(matches, zeros=zeros)})
+    if not len(training):
+        raise NothingToLearnError(
+            f"all of the {len(matches)} anchors are held out; add anchors, or set validation and holdout lower"
+        )
+    with torch.random.fork_rng(devices=[]):  # the caller's random numbers stay the caller's
+        tuned = train(encoder, training, validation, options, checkpoint=folder, report=report)
+    evaluation = compare({**rivals, "candidate": tuned}, holdout, seed=options.seed)
+    evaluation["seen_contents"] = int(np.isin(used_rows(holdout), used_rows(training)).sum())
+    report("evaluated", evaluation)
+    return tuned, evaluation
+
+
+def _check_labels(matches: MatchSet, options: TrainingOptions) -> None:
     if not (matches.labels > 0).any():
         raise NothingToLearnError(
             f"none of the {len(matches.labels)} judgements is positive; label some matches above 0"
@@ -109,16 +127,6 @@ def tune(
             "no judgement is negative, and loss 'cosine' would pull all onto one point; "
             "label some matches below 0, or use loss 'infonce'"
         )
-    rest, holdout = matches.split(options.holdout, seed=options.seed)
-    training, validation = rest.split(options.validation / (1 - options.holdout), seed=options.seed + 1)
-    sizes = {"training": len(training), "validation": len(validation), "holdout": len(holdout)}
-    report("split", {**sizes, **_described(matches, zeros=zeros)})
-    with torch.random.fork_rng(devices=[]):  # the caller's random numbers stay the caller's
-        tuned = train(encoder, training, validation, options, checkpoint=folder, report=report)
-    evaluation = compare({**rivals, "candidate": tuned}, holdout, seed=options.seed)
-    evaluation["seen_contents"] = int(np.isin(used_rows(holdout), used_rows(training)).sum())
-    report("evaluated", evaluation)
-    return tuned, evaluation
 
 
 def _described(matches: MatchSet, *, zeros: int) -> dict[str, Any]:

@@ -412,3 +412,12 @@ def test_what_a_notebook_tuned_can_be_kept(result: FitResult, tmp_path: Path) ->
     loaded = finetuner.load(tmp_path / "mine")
     assert np.array_equal(loaded.embed(points(5)), result.encoder.embed(points(5)))
     assert "| map |" in (tmp_path / "mine" / "card.md").read_text()
+
+
+def test_a_split_that_leaves_nothing_to_learn_from_is_refused() -> None:
+    """With every anchor held out the error speaks of the split, not of the labels."""
+    with pytest.raises(NothingToLearnError, match="all of the 1 anchors are held out"):
+        for seed in range(20):
+            finetuner.fit(
+                encoder(), match_documents(30)[:1], epochs=1, seed=seed, validation=0.4, holdout=0.5
+            )
