@@ -8,7 +8,7 @@ routes: the Flow's order plays no part, an error arrives as an error, and an unk
 import asyncio
 import functools
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
 from jina.proto.jina_pb2 import StatusProto
@@ -19,6 +19,9 @@ from jina.serve.stream.helper import AsyncRequestsIterator
 from executors.client import WHOLE
 from executors.http import with_typed_errors
 from finetuner.errors import OptionError, UnknownEndpointError
+
+START_SECONDS = 120
+"""How long the gateway waits for the Executors; loading a large model takes a while."""
 
 
 class FlowGateway(CompositeGateway):
@@ -46,7 +49,17 @@ class FlowGateway(CompositeGateway):
         streamer.stream_docs = functools.partial(streamer.stream_docs, request_size=sys.maxsize)
         handler = self._request_handler
         handler._http_fastapi_default_app = with_typed_errors(handler._http_fastapi_default_app)
-        await super().setup_server()
+        await self._set_up_in_time(super().setup_server())
+
+    async def _set_up_in_time(self, setting_up: Coroutine[Any, Any, None]) -> None:
+        # jina would ask Executors that have failed for ever, and the Flow could not end
+        task, ended = asyncio.ensure_future(setting_up), asyncio.ensure_future(self.is_cancel.wait())
+        await asyncio.wait({task, ended}, timeout=START_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        ended.cancel()
+        if not task.done():
+            task.cancel()
+            raise RuntimeError("not all Executors have started; what they have logged says why")
+        await task
 
     @property
     def _should_exit(self) -> bool:

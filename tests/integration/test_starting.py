@@ -72,3 +72,30 @@ def test_an_interrupt_is_a_clean_end(ended: Ended) -> None:
 def test_an_interrupted_flow_leaves_nothing_behind(ended: Ended) -> None:
     """Of its four processes and four ports none is left."""
     assert (ended.processes, ended.left, ended.open_ports) == (4, [], [])
+
+
+def test_a_flow_that_cannot_start_ends_and_says_why(tmp_path: Path) -> None:
+    """With an encoder that does not exist, jina flow ends with an error instead of asking its Executors for ever."""
+    wrong = {"FINETUNER_ENCODER": "nosuch"}
+    with (
+        pytest.raises(RuntimeError, match="jina flow ended with 1"),
+        running_flow(tmp_path, free_ports=True, environment=wrong),
+    ):
+        pytest.fail("it has started")
+    log = " ".join((tmp_path / "flow.log").read_text().split())
+    assert "encoder 'nosuch' is not known" in log
+
+
+def test_only_this_machine_can_reach_a_flow(tmp_path: Path) -> None:
+    """All ports listen on loopback, without a setting in the environment."""
+    with running_flow(
+        tmp_path, free_ports=True, environment={**TINY, "JINA_DEFAULT_HOST": "0.0.0.0"}
+    ) as flow:
+        listening = Path("/proc/net/tcp").read_text() + Path("/proc/net/tcp6").read_text()
+        for port in flow.ports:
+            (address,) = {
+                line.split()[1]
+                for line in listening.splitlines()
+                if f":{port:04X} 0" in line and " 0A " in line
+            }
+            assert address.split(":")[0] in ("0100007F", "0000000000000000FFFF00000100007F")

@@ -416,8 +416,6 @@ def test_what_a_notebook_tuned_can_be_kept(result: FitResult, tmp_path: Path) ->
 
 def test_a_split_that_leaves_nothing_to_learn_from_is_refused() -> None:
     """With every anchor held out the error speaks of the split, not of the labels."""
+    held_out = {"validation": 0.5, "holdout": 0.49}
     with pytest.raises(NothingToLearnError, match="all of the 1 anchors are held out"):
-        for seed in range(20):
-            finetuner.fit(
-                encoder(), match_documents(30)[:1], epochs=1, seed=seed, validation=0.4, holdout=0.5
-            )
+        finetuner.fit(encoder(), match_documents(30)[:1], epochs=1, **held_out)
