@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from executors.documents import pack_from_wire, pack_to_wire
 from finetuner.documents import Document, labelled
@@ -86,3 +88,34 @@ def test_a_label_that_is_no_number_is_named() -> None:
     match = Document(id="m", text="x", tags={"finetuner": {"label": "yes"}})
     with pytest.raises(LabelError, match="'m'"):
         list(packed([Document(text="q", matches=[match])]))
+
+
+JUDGED = st.lists(st.tuples(st.integers(0, 6), st.sampled_from([1.0, -1.0, 0.0, 2.5, None])), max_size=5)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    asked=st.lists(st.tuples(st.integers(0, 6), JUDGED), min_size=1, max_size=12),
+    anchors=st.integers(1, 5),
+)
+def test_whatever_is_packed_is_what_its_documents_are(
+    asked: list[tuple[int, list[tuple[int, float | None]]]], anchors: int
+) -> None:
+    """For anchors that come again, match themselves, or contradict themselves, too."""
+    match_documents = [
+        Document(
+            id=f"d{anchor}",
+            text=f"text {anchor}",
+            matches=[
+                Document(
+                    id=f"d{match}", text=f"text {match}", tags={} if label is None else labelled({}, label)
+                )
+                for match, label in judged
+            ],
+        )
+        for anchor, judged in asked
+    ]
+    builder = MatchSetBuilder()
+    for pack in packed(match_documents, anchors=anchors):
+        builder.extend(pack_from_wire(pack_to_wire(pack)))
+    assert same(builder.build(), MatchSet.from_documents(match_documents))
