@@ -20,9 +20,6 @@ from executors.client import WHOLE
 from executors.http import with_typed_errors
 from finetuner.errors import OptionError, UnknownEndpointError
 
-START_SECONDS = 120
-"""How long the gateway waits for the Executors; loading a large model takes a while."""
-
 
 class FlowGateway(CompositeGateway):
     """Serves gRPC, HTTP and websocket at once, and routes by endpoint."""
@@ -49,16 +46,16 @@ class FlowGateway(CompositeGateway):
         streamer.stream_docs = functools.partial(streamer.stream_docs, request_size=sys.maxsize)
         handler = self._request_handler
         handler._http_fastapi_default_app = with_typed_errors(handler._http_fastapi_default_app)
-        await self._set_up_in_time(super().setup_server())
+        await self._unless_ended(super().setup_server())
 
-    async def _set_up_in_time(self, setting_up: Coroutine[Any, Any, None]) -> None:
-        # jina would ask Executors that have failed for ever, and the Flow could not end
+    async def _unless_ended(self, setting_up: Coroutine[Any, Any, None]) -> None:
+        # jina would go on asking Executors that have failed, and the Flow that ends it would wait for ever
         task, ended = asyncio.ensure_future(setting_up), asyncio.ensure_future(self.is_cancel.wait())
-        await asyncio.wait({task, ended}, timeout=START_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({task, ended}, return_when=asyncio.FIRST_COMPLETED)
         ended.cancel()
         if not task.done():
             task.cancel()
-            raise RuntimeError("not all Executors have started; what they have logged says why")
+            raise RuntimeError("the Flow ended before all of its Executors had started; their log says why")
         await task
 
     @property
