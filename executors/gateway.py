@@ -11,6 +11,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
+from google.protobuf.message import DecodeError
 from jina.proto.jina_pb2 import StatusProto
 from jina.serve.executors import __dry_run_endpoint__
 from jina.serve.runtimes.gateway.composite import CompositeGateway
@@ -18,7 +19,7 @@ from jina.serve.stream.helper import AsyncRequestsIterator
 
 from executors.client import WHOLE
 from executors.http import with_typed_errors
-from finetuner.errors import OptionError, UnknownEndpointError
+from finetuner.errors import ContentError, OptionError, UnknownEndpointError
 
 
 class FlowGateway(CompositeGateway):
@@ -42,6 +43,8 @@ class FlowGateway(CompositeGateway):
         unary = streamer._streamer
         unary._request_handler = router.unary(unary._request_handler)
         unary._stream_requests = router.ordered(unary._stream_requests)
+        # no Executor here answers to nobody; and after one request that broke off jina would wait for ever for those
+        unary.wait_floating_requests_end = _nothing
         # jina's HTTP server sends what is posted in several requests, and returns the answer to the first
         streamer.stream_docs = functools.partial(streamer.stream_docs, request_size=sys.maxsize)
         handler = self._request_handler
@@ -128,7 +131,7 @@ class _Router:
         """Yield a client's requests; of an endpoint that needs all documents in one, several are one error."""
         held, parts = None, 0
         async for request in requests:
-            endpoint = request.header.exec_endpoint
+            endpoint = _endpoint(request)
             if endpoint in WHOLE:
                 held, parts = held or request, parts + 1
             else:
@@ -178,3 +181,17 @@ class _Router:
             how = "no stream; ask for it with post" if is_stream else "a stream; ask for it with stream_doc"
             raise UnknownEndpointError(f"{endpoint!r} is {how}")
         return node
+
+
+def _endpoint(request: Any) -> str:
+    """Return where a request goes, which is when jina decodes it."""
+    try:
+        return str(request.header.exec_endpoint)
+    except DecodeError as error:
+        raise ContentError(
+            "the request cannot be read; a client with DocArray below 0.30 speaks another wire format, use 0.30 or later"
+        ) from error
+
+
+async def _nothing() -> None:
+    pass

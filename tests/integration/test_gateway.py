@@ -9,7 +9,7 @@ from typing import Any
 import grpc
 import pytest
 from docarray import DocList
-from google.protobuf.empty_pb2 import Empty  # type: ignore[import-untyped]
+from google.protobuf.empty_pb2 import Empty
 from jina import Client
 from jina.excepts import BadServer
 from jina.proto.jina_pb2_grpc import JinaDiscoverEndpointsRPCStub, JinaRPCStub
