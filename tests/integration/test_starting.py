@@ -1,5 +1,6 @@
 """A Flow is started by its file, from anywhere, and leaves nothing behind."""
 
+import re
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -99,3 +100,14 @@ def test_only_this_machine_can_reach_a_flow(tmp_path: Path) -> None:
                 if f":{port:04X} 0" in line and " 0A " in line
             }
             assert address.split(":")[0] in ("0100007F", "0000000000000000FFFF00000100007F")
+
+
+def test_a_flow_may_speak_grpc_alone(tmp_path: Path) -> None:
+    """Without HTTP beside it the gateway stays up and answers."""
+    topology = on_free_ports(TUNE.read_text())
+    (tmp_path / "grpc.yml").write_text(
+        re.sub(r"port: \[(\d+), \d+\]", r"port: [\1]", topology.replace("[grpc, http]", "[grpc]"))
+    )
+    with running_flow(tmp_path / "workspace", topology=tmp_path / "grpc.yml", environment=TINY) as flow:
+        assert [report.id for report in flow.client.post("/models")] == ["v0"]
+        assert flow.stop() == 0
