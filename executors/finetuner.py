@@ -25,7 +25,7 @@ from executors.parameters import given, parse, refuse_unknown
 from executors.streams import framed
 from finetuner.errors import FinetunerError, OptionError, StreamError
 from finetuner.matches import MatchSet
-from finetuner.service import ModelOptions, RunOptions, ServiceSettings, TuningService
+from finetuner.service import JudgeOptions, RunOptions, ServiceSettings, TuningService
 from finetuner.settings import Options
 from finetuner.training.run_folder import FINAL, RunFolder
 
@@ -47,7 +47,7 @@ class FitOptions(RunOptions, DataOptions):
     )
 
 
-class EvaluateOptions(ModelOptions, DataOptions):
+class EvaluateOptions(JudgeOptions, DataOptions):
     """Parameters of ``/evaluate``."""
 
 
@@ -161,7 +161,7 @@ class FinetunerExecutor(Executor):
         else:
             matches = await self._pull(options)
         # beside the forward passes of /encode, which would wait behind it
-        evaluation = await asyncio.to_thread(self._service.evaluate, matches, options.version)
+        evaluation = await asyncio.to_thread(self._service.evaluate, matches, options)
         return DocList[Report]([Report(id=options.version, tags=evaluation)])
 
     @requests(on="/models", request_schema=DocList[Report], response_schema=DocList[Report])

@@ -144,9 +144,8 @@ class MatchDataExecutor(Executor):
         own = {name: asked.pop(name) for name in PackOptions.__fields__ if name in asked}
         kind = PackOptions.parse(own, where="/pack").kind
         packs = packed(self._documents(asked), kind=kind)
-        while pack := await asyncio.to_thread(
-            next, packs, None
-        ):  # making one takes long enough to be noticed
+        # in a thread: making one takes long enough for others to notice
+        while pack := await asyncio.to_thread(next, packs, None):
             yield pack_to_wire(pack)
 
     def _documents(self, parameters: dict[str, Any]) -> Iterator[Document]:

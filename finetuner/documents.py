@@ -145,11 +145,11 @@ def content_of(document: DocumentLike, kind: ContentKind) -> str | Array:
     """
     if kind == "text":
         if not document.text:
-            other = "; it has a .blob" if document.blob is not None else ""
+            other = "; it has a .blob, which another encoder would take" if document.blob is not None else ""
             raise ContentError(f"document {document.id!r} has no .text, which is needed here{other}")
         return document.text
     if document.blob is None:
-        other = "; it has a .text" if document.text else ""
+        other = "; it has a .text, which another encoder would take" if document.text else ""
         raise ContentError(f"document {document.id!r} has no .blob, which is needed here{other}")
     try:
         array = np.asarray(document.blob)

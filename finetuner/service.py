@@ -4,7 +4,7 @@ import contextlib
 import fcntl
 import tempfile
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -48,10 +48,14 @@ class RunOptions(TrainingOptions):
     )
 
 
-class ModelOptions(Options):
-    """Options of an endpoint that is about one version."""
+class JudgeOptions(Options):
+    """What is judged, and what the labels mean."""
 
     version: str = Field(default="active", description="A version's name, or base, or active.")
+    positive_label: float | None = Field(
+        default=None, description="The label value that means positive; default: sign."
+    )
+    negative_label: float | None = Field(default=None, description="The label value that means negative.")
 
 
 class TuningService:
@@ -77,7 +81,7 @@ class TuningService:
                 self._register_base(settings.seed)
             self._swap_lock = threading.Lock()
             self._engine = Engine(self._load("active"), batch_size=settings.batch_size)
-            self._runs = Runs(folder / "runs", finish=self._finish)
+            self._runs = Runs(folder / "runs", begin=self._begin, finish=self._finish)
             if_it_fails.pop_all()
 
     @property
@@ -102,15 +106,13 @@ class TuningService:
             OptionError: If the id is ill-formed.
             UnknownVersionError: If there is no such parent.
         """
-        parent, base, active = (self._registry.get(name) for name in (options.parent, "base", "active"))
+        self._registry.get(options.parent)  # one that is not there is told at once
         task = {
             "options": options.dict(exclude={"parent", "promote"}),
             "promote": options.promote,
+            "parent": options.parent,
             "encoder": self.spec.as_dict(),
-            "parent": str(parent.folder),
-            "parent_version": parent.name,
-            "active_version": active.name,
-            "rivals": {version.name: str(version.folder) for version in (base, active)},
+            "versions": str(self._registry.folder),
         }
         return self._runs.create(task, run_id)
 
@@ -134,32 +136,43 @@ class TuningService:
         """End a run that is queued or running, or raise UnknownRunError."""
         return self._runs.cancel(run_id)
 
+    def _begin(self, run: RunFolder) -> dict[str, Any]:
+        """Return where a run starts and with what it is compared: what is active now, not when it was queued."""
+        parent, base, active = (
+            self._registry.get(name).name for name in (run.task()["parent"], "base", "active")
+        )
+        return {
+            "parent_version": parent,
+            "active_version": active,
+            "rivals": list(dict.fromkeys((base, active))),
+        }
+
     def _finish(self, run: RunFolder) -> dict[str, Any]:
         """Register the result of a run, and let the gate decide whether it serves from now on."""
         task = run.task()
-        evaluation = next((event for event in run.events() if event["event"] == "evaluated"), None)
+        events = {event["event"]: event for event in run.events()}
+        begun, evaluation = events["running"], events.get("evaluated")
         if evaluation is None:
             raise TrainingError(f"the training process ended without a result; see {run.path / 'log.txt'}")
         about = {
             "run": run.id,
-            "parent": task["parent_version"],
+            "parent": begun["parent_version"],
             "options": task["options"],
             "evaluation": {
                 name: evaluation[name] for name in ("anchors", "metrics", "gain", "seen_contents")
             },
         }
         with self._swap_lock:
-            decision = self._decide(task, evaluation)
+            decision = self._decide(task["promote"], evaluation, rival=begun["active_version"])
             outcome = {"promoted": decision.promote, "reason": decision.reason}
             version = self._registry.register(run.candidate, self.spec, {**about, "gate": outcome})
             if decision.promote:
                 self._activate(version)
         return {"version": version.name, **outcome}
 
-    def _decide(self, task: dict[str, Any], evaluation: dict[str, Any]) -> Decision:
-        rival = task["active_version"]
-        decision = decide(evaluation, task["promote"], rival=rival)
-        if decision.promote and task["promote"] == "if_better" and self.version != rival:
+    def _decide(self, policy: Policy, evaluation: dict[str, Any], *, rival: str) -> Decision:
+        decision = decide(evaluation, policy, rival=rival)
+        if decision.promote and policy == "if_better" and self.version != rival:
             return Decision(False, f"{self.version} became active while this was compared with {rival}")
         return decision
 
@@ -226,46 +239,37 @@ class TuningService:
         if not documents:
             raise ContentError("no document was given; at least one is needed")
         contents = ContentRows(self.kind, floats=self._engine.served.encoder.takes_floats)
-        with self._naming_the_encoder():
-            rows = [contents.add(document) for document in documents]
+        rows = [contents.add(document) for document in documents]
         embeddings, version = self._engine.embed(contents.finish()[0])
         return embeddings[rows], version
 
     def match_set(self, documents: Iterable[Any]) -> MatchSet:
         """Return match Documents as a match set with the content that the encoder takes."""
         builder = self.builder()
-        with self._naming_the_encoder():
-            for document in documents:
-                builder.add(document)
+        for document in documents:
+            builder.add(document)
         return builder.build()
 
     def builder(self) -> MatchSetBuilder:
         """Return a builder of a match set with the content that the encoder takes."""
         return MatchSetBuilder(self.kind, floats=self._engine.served.encoder.takes_floats)
 
-    @contextlib.contextmanager
-    def _naming_the_encoder(self) -> Iterator[None]:
-        try:
-            yield
-        except ContentError as error:
-            takes = f"encoder {self.spec.name!r} takes .{self.kind}; FINETUNER_ENCODER names another one"
-            raise ContentError(f"{error} ({takes})") from error
-
-    def evaluate(self, matches: MatchSet, version: str) -> dict[str, Any]:
+    def evaluate(self, matches: MatchSet, options: JudgeOptions) -> dict[str, Any]:
         """Return how base, active and another version rank for the anchors of a match set.
 
         Args:
             matches: The match set.
-            version: A version's name, or base, or active; the gains are its own over the others.
+            options: Which other version, whose gains over the two are told, and what its labels mean.
 
         Returns:
             See :func:`finetuner.training.compare.compare`.
 
         Raises:
             UnknownVersionError: If there is none of that name.
+            LabelError: If a label is none of the two values.
         """
-        matches = matches.with_values(None, None)
-        base, active, wanted = (self._registry.get(name).name for name in ("base", "active", version))
+        matches = matches.with_values(options.positive_label, options.negative_label)
+        base, active, wanted = (self._registry.get(name).name for name in ("base", "active", options.version))
         names = [name for name in dict.fromkeys((base, active)) if name != wanted]
         return compare({name: self._load(name).encoder for name in (*names, wanted)}, matches, seed=0)
 

@@ -53,6 +53,11 @@ class Registry:
             _sync_folder(self._versions)
         return replace(version, folder=self._versions / name)
 
+    @property
+    def folder(self) -> Path:
+        """Where the versions are, each in a folder of its name."""
+        return self._versions
+
     def versions(self) -> list[Version | DamagedVersion]:
         """Return all versions, the oldest first, those too whose description cannot be read."""
         return [_read(folder) for folder in self._folders()]

@@ -18,6 +18,9 @@ from finetuner.matches import MatchSet
 from finetuner.training.run_folder import FINAL, RunFolder
 from finetuner.training.worker import FAILED
 
+Begin = Callable[[RunFolder], dict[str, Any]]
+"""Called when a run's training begins; what it returns becomes part of the ``running`` event."""
+
 Finish = Callable[[RunFolder], dict[str, Any]]
 """Called when a run's training is through; what it returns becomes part of the ``succeeded`` event."""
 
@@ -29,11 +32,13 @@ class Runs:
 
     Args:
         folder: Where they live; runs that an earlier process left unfinished are marked as failed.
+        begin: Called in the queue's thread before each training.
         finish: Called in the queue's thread after each training that ended well.
     """
 
-    def __init__(self, folder: Path, finish: Finish) -> None:
+    def __init__(self, folder: Path, begin: Begin, finish: Finish) -> None:
         self._folder = folder
+        self._begin = begin
         self._finish = finish
         self._lock = threading.Lock()
         self._queue: queue.SimpleQueue[RunFolder | None] = queue.SimpleQueue()
@@ -73,7 +78,7 @@ class Runs:
     @staticmethod
     def _known(run: RunFolder, task: dict[str, Any]) -> RunFolder:
         known = run.task()
-        if any(task.get(name) != known.get(name) for name in ("options", "promote")):
+        if any(task.get(name) != known.get(name) for name in ("options", "promote", "parent")):
             raise OptionError(f"run {run.id!r} was started with other options; choose another name")
         return run
 
@@ -176,7 +181,7 @@ class Runs:
         with self._lock:
             if self._closed or run.state() in FINAL:
                 return None
-            run.report("running", {})
+            run.report("running", self._begin(run))
             # its standard input is how it learns that we are gone
             command = [sys.executable, "-m", "finetuner.training.worker", str(run.path)]
             process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT)

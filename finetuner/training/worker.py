@@ -35,15 +35,21 @@ def main() -> int:
 def carry_out(run: RunFolder) -> int:
     """Train as a run's task says; return the exit code: 0, or FAILED after an ``error`` event.
 
-    The task holds ``encoder``, an :class:`EncoderSpec` as a mapping; ``options`` of the training; and the folders
-    of versions ``parent``, where it starts, and ``rivals``, what it is compared with, by name.
+    The task holds ``encoder``, an :class:`EncoderSpec` as a mapping; ``options`` of the training; and ``versions``,
+    the folder of the versions. The ``running`` event names ``parent_version``, where it starts, and ``rivals``, what
+    it is compared with.
     """
     try:
         task = run.task()
         spec = EncoderSpec(**task["encoder"])
-        rivals = {name: _load(folder, spec) for name, folder in task["rivals"].items()}
+        [begun] = [event for event in run.events() if event["event"] == "running"]
+
+        def load(version: str) -> Encoder:
+            return Version.read(Path(task["versions"], version)).load(spec)
+
+        rivals = {name: load(name) for name in begun["rivals"]}
         tune(
-            _load(task["parent"], spec),
+            load(begun["parent_version"]),
             MatchSet.load(run.data),
             TrainingOptions.parse(task["options"], where="fit"),
             rivals=rivals,
@@ -54,10 +60,6 @@ def carry_out(run: RunFolder) -> int:
         run.report("error", {"type": type(error).__name__, "message": str(error)})
         return FAILED
     return 0
-
-
-def _load(folder: str, spec: EncoderSpec) -> Encoder:
-    return Version.read(Path(folder)).load(spec)
 
 
 def _end_with_parent() -> None:

@@ -19,18 +19,21 @@ from tests.two_classes import SPEC, encoder, match_documents
 from tests.unit.test_runs import DATA, names
 from tests.waiting import until
 
+BASE = {"parent_version": "v0", "rivals": ["v0"]}
+
 
 def task(folder: Path, **options: Any) -> dict[str, Any]:
-    """Return a task whose parent and only rival is a new base."""
+    """Return a task for which a new base is registered."""
     encoder().save(folder / "weights")
-    base = str(Registry(folder).register(folder / "weights", SPEC, {}).folder)
-    return {"encoder": SPEC.as_dict(), "parent": base, "rivals": {"v0": base}, "options": options}
+    registry = Registry(folder)
+    registry.register(folder / "weights", SPEC, {})
+    return {"encoder": SPEC.as_dict(), "versions": str(registry.folder), "options": options}
 
 
 def test_an_error_in_the_training_process_is_the_reason(tmp_path: Path) -> None:
     """What the library raises over there arrives here with its class and its message."""
     nothing_positive = MatchSet.from_documents(match_documents(10, label=lambda same: -1))
-    with contextlib.closing(Runs(tmp_path / "runs", lambda run: {})) as runs:
+    with contextlib.closing(Runs(tmp_path / "runs", lambda run: BASE, lambda run: {})) as runs:
         run, _ = runs.create(task(tmp_path), "r1")
         runs.start(run, nothing_positive)
         until(lambda: run.state() in FINAL)
@@ -61,7 +64,7 @@ def test_the_training_process_ends_when_the_service_is_killed(
     if service == 0:  # a service of its own, without the seconds that importing torch takes
         try:
             signal.alarm(90)  # whatever becomes of the test
-            runs = Runs(tmp_path / "runs", lambda run: {})
+            runs = Runs(tmp_path / "runs", lambda run: BASE, lambda run: {})
             run, _ = runs.create(endless, "r1")
             runs.start(run, DATA)
             until(lambda: Recorded.pids)

@@ -69,7 +69,7 @@ def make(tmp_path: Path) -> Iterator[Callable[..., Runs]]:
     made: list[Runs] = []
 
     def make(finish: Callable[[RunFolder], dict[str, Any]] = lambda run: {}) -> Runs:
-        made.append(Runs(tmp_path / "runs", finish))
+        made.append(Runs(tmp_path / "runs", lambda run: {}, finish))
         return made[-1]
 
     yield make

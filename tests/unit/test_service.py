@@ -27,7 +27,7 @@ from finetuner.errors import (
 from finetuner.lifecycle import Registry
 from finetuner.matches import MatchSet
 from finetuner.models import Embeddings, build_encoder
-from finetuner.service import ModelOptions, RunOptions, ServiceSettings, TuningService
+from finetuner.service import JudgeOptions, RunOptions, ServiceSettings, TuningService
 from finetuner.training.run_folder import FINAL, RunFolder
 from finetuner.training.worker import carry_out
 from tests.two_classes import SPEC, match_documents, points
@@ -302,6 +302,30 @@ def test_a_run_is_not_promoted_over_a_version_it_was_not_compared_with(
     assert service.models()[3]["gate"] == {"promoted": False, "reason": reason}
 
 
+def test_a_queued_run_is_compared_with_what_is_active_when_it_begins(
+    start: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two runs that were asked for at once, the second starts from and is judged against what the first made."""
+    service = start()
+    started = threading.Event()
+    monkeypatch.setattr(InThread, "meanwhile", lambda: started.wait(60))
+    options: dict[str, dict[str, Any]] = {
+        "first": {"promote": "always"},
+        "second": {"parent": "active", "seed": 3},
+    }
+    runs = []
+    for name, own in options.items():
+        run, _ = service.create_run(RunOptions.parse({**QUICK, **own}, where="/fit"), name)
+        service.start_run(run, service.match_set(DOCUMENTS))
+        runs.append(run)
+    started.set()
+    until(lambda: runs[1].state() in FINAL)
+    first, second = (run.summary() for run in runs)
+    assert (first["active_version"], first["promoted"], first["version"]) == ("v0", True, "v3")
+    assert (second["active_version"], second["parent_version"]) == ("v3", "v3")
+    assert "became active while" not in second["reason"]
+
+
 def test_always_promotes_over_whatever_is_active(start: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who says always means it, also if another version became active meanwhile."""
     service = start()
@@ -431,16 +455,24 @@ def test_a_version_is_evaluated_beside_base_and_active(start: Open, version: str
     """The gains are those of the version that was asked for over the others, whichever it is."""
     service = start()
     service.promote("v1")
-    found = service.evaluate(service.match_set(match_documents(40, seed=5)), version)
+    found = service.evaluate(service.match_set(match_documents(40, seed=5)), JudgeOptions(version=version))
     assert list(found["metrics"]) == ranked
     for other in ranked[:-1]:
         gain = found["metrics"][ranked[-1]]["map"] - found["metrics"][other]["map"]
         assert found["gain"][other][0] == pytest.approx(gain, abs=1e-12)
 
 
+def test_an_evaluation_knows_the_users_own_label_values(start: Open) -> None:
+    """With 0 for negative it finds what it finds with -1."""
+    service = start()
+    zeros = match_documents(40, seed=5, label=lambda same: 1 if same else 0)
+    found = service.evaluate(service.match_set(zeros), JudgeOptions(positive_label=1, negative_label=0))
+    assert found == service.evaluate(service.match_set(match_documents(40, seed=5)), JudgeOptions())
+
+
 def test_an_unknown_version_is_not_evaluated(start: Open) -> None:
     """Its name is the error."""
     service = start()
     with pytest.raises(UnknownVersionError, match="there is no version 'v9'"):
-        service.evaluate(service.match_set(DOCUMENTS), "v9")
-    assert ModelOptions().version == "active"
+        service.evaluate(service.match_set(DOCUMENTS), JudgeOptions(version="v9"))
+    assert JudgeOptions().version == "active"
