@@ -10,11 +10,14 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from demo.fashion_mnist import follow
 from demo.flow import running_flow
 from executors.client import FlowClient
+from executors.documents import MatchDocument, PackDocument
 
 COLLECTION = "fashion_mnist"
 
@@ -23,7 +26,10 @@ def main() -> None:
     """Run the Flow, watch its processes, and print the figures."""
     torch_mb = imports_torch_mb()
     with tempfile.TemporaryDirectory() as workspace, running_flow(Path(workspace), free_ports=True) as flow:
-        per_second = asyncio.run(documents_per_second(flow.client))
+        per_second = asyncio.run(documents_per_second(flow.client, "/emit", MatchDocument, lambda one: 1))
+        packed = asyncio.run(
+            documents_per_second(flow.client, "/pack", PackDocument, lambda pack: len(pack.anchors))
+        )
         peaks = asyncio.run(watched_run(flow.client, flow.process.pid))
     print(f"{'process':<28}{'peak MB':>9}{'beyond torch':>14}")
     print(f"{'import torch':<28}{torch_mb:>9.0f}{0:>14}")
@@ -31,7 +37,8 @@ def main() -> None:
         print(f"{name:<28}{peak:>9.0f}{peak - torch_mb:>14.0f}")
     extra = max(peaks.values()) - torch_mb
     result = {"benchmark": "memory_documents", "extra_mb": round(extra, 1)}
-    print(json.dumps({**result, "documents_per_second": round(per_second, 1)}))
+    speeds = {"documents_per_second": round(per_second, 1), "packed_documents_per_second": round(packed, 1)}
+    print(json.dumps({**result, **speeds}))
 
 
 def imports_torch_mb() -> float:
@@ -41,13 +48,15 @@ def imports_torch_mb() -> float:
     return peak_mb(status)
 
 
-async def documents_per_second(client: FlowClient) -> float:
-    """Return how many match Documents a second come through the gateway, one by one; median of three."""
+async def documents_per_second(
+    client: FlowClient, endpoint: str, answer: type[Any], count_of: Callable[[Any], int]
+) -> float:
+    """Return how many match Documents a second a stream brings through the gateway; median of three."""
     speeds = []
     for _ in range(3):
         started, count = time.perf_counter(), 0
-        async for _document in client.stream("/emit", collection=COLLECTION):
-            count += 1
+        async for document in client.stream(endpoint, answer=answer, collection=COLLECTION):
+            count += count_of(document)
         speeds.append(count / (time.perf_counter() - started))
     return sorted(speeds)[1]
 
