@@ -68,7 +68,7 @@ format: $(ready) ## let Black and ruff rewrite the code
 lock: $(ready) ## compile the requirements files from pyproject.toml
 	@export UV_CUSTOM_COMPILE_COMMAND="make lock"; \
 	compile="$(bin)/uv pip compile pyproject.toml --quiet --python-version 3.11 --no-emit-index-url $(LOCK)"; \
-	$$compile --extra serve --extra text -o requirements.txt >/dev/null; \
+	$$compile --extra serve --extra text --extra tables --extra postgresql -o requirements.txt >/dev/null; \
 	runs=$$(sed -nE 's/^([a-z0-9-]+)==.*/--no-emit-package \1/p' requirements.txt); \
 	for group in test cicd; do \
 	  $${compile/pyproject.toml/--group $$group} -c requirements.txt $$runs \

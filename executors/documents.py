@@ -5,7 +5,7 @@ are (they have the attributes of a :class:`finetuner.documents.DocumentLike`), s
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -14,7 +14,9 @@ from docarray.typing import NdArray
 
 from finetuner.contents import content_hash
 from finetuner.documents import TAG, Document, content_kind, content_of, ours
+from finetuner.errors import ContentError
 from finetuner.models import Embeddings
+from finetuner.pack_checks import checked
 from finetuner.packs import Pack
 
 DocT = TypeVar("DocT", bound="ContentDocument")
@@ -47,19 +49,20 @@ class StreamRequest(BaseDoc):
 
 
 class PackDocument(BaseDoc):
-    """Many match Documents in columns, see :class:`finetuner.packs.Pack`; lists travel as JSON.
-
-    Either ``texts`` or ``blobs`` holds the contents that no earlier pack of the stream had.
-    """
+    """Many match Documents in columns, see :class:`finetuner.packs.Pack`; lists of strings travel as JSON."""
 
     tags: dict[str, Any] = {}
+    start: int = 0
+    ids: str = "[]"
     texts: str | None = None
     blobs: NdArray | None = None
-    ids: str = "[]"
     anchors: NdArray | None = None
     offsets: NdArray | None = None
     matches: NdArray | None = None
     labels: NdArray | None = None
+    weights: NdArray | None = None
+    anchor_tags: str | None = None
+    match_tags: str | None = None
 
 
 class Report(BaseDoc):
@@ -82,42 +85,65 @@ def to_wire(document: Document) -> MatchDocument:
     )
 
 
-def pack_to_wire(pack: Pack) -> PackDocument:
+def pack_to_wire(pack: Pack, tags: dict[str, Any] | None = None) -> PackDocument:
     """Return a pack as it goes over the wire."""
-    columns = {
-        "anchors": pack.anchors,
-        "offsets": pack.offsets,
-        "matches": pack.matches,
-        "labels": pack.labels,
-    }
-    if isinstance(pack.contents, list):
-        return PackDocument(texts=json.dumps(pack.contents), ids=json.dumps(pack.ids), **columns)
-    return PackDocument(blobs=pack.contents, ids=json.dumps(pack.ids), **columns)
-
-
-def pack_from_wire(document: PackDocument) -> Pack:
-    """Return a pack that came over the wire."""
-    return Pack(
-        contents=np.asarray(document.blobs) if document.texts is None else json.loads(document.texts),
-        ids=json.loads(document.ids),
-        anchors=np.asarray(document.anchors),
-        offsets=np.asarray(document.offsets),
-        matches=np.asarray(document.matches),
-        labels=np.asarray(document.labels),
+    return PackDocument(
+        tags=tags or {},
+        start=pack.start,
+        ids=json.dumps(pack.ids),
+        **{name: _listed(getattr(pack, name)) for name in ("texts", "anchor_tags", "match_tags")},
+        **{name: getattr(pack, name) for name in ("blobs", "weights", *_ALWAYS)},
     )
 
 
-def named(documents: Iterable[DocT]) -> list[DocT]:
-    """Return documents of which each has an id; one that came without gets the hash of its content.
+def pack_from_wire(document: PackDocument) -> Pack:
+    """Return a pack that came over the wire.
+
+    Raises:
+        ContentError: If its columns do not fit together, or a content is unfit.
+        LabelError: If a label or weight is unfit.
+    """
+    try:
+        texts, anchor_tags, match_tags = (
+            None if listed is None else [str(one) for one in json.loads(listed)]
+            for listed in (document.texts, document.anchor_tags, document.match_tags)
+        )
+        pack = Pack(
+            start=document.start,
+            ids=[str(one) for one in json.loads(document.ids)],
+            texts=texts,
+            blobs=None if document.blobs is None else np.asarray(document.blobs),
+            anchor_tags=anchor_tags,
+            match_tags=match_tags,
+            weights=None if document.weights is None else np.asarray(document.weights, np.float64),
+            labels=np.asarray(document.labels, np.float64),
+            **{name: np.asarray(getattr(document, name), np.int64) for name in _ROWS},
+        )
+    except (TypeError, ValueError) as error:
+        raise ContentError(
+            f"a pack cannot be read: {error}; see finetuner.packs.Pack for its columns"
+        ) from error
+    return checked(pack)
+
+
+_ROWS = ("anchors", "offsets", "matches")
+_ALWAYS = (*_ROWS, "labels")
+
+
+def _listed(strings: Sequence[str] | None) -> str | None:
+    return None if strings is None else json.dumps(list(strings))
+
+
+def named(documents: Iterable[DocT]) -> Iterator[DocT]:
+    """Yield documents of which each has an id; one that came without gets the hash of its content.
 
     Over HTTP an id may be left out. Named by its content, the same document is the same again next time.
     """
-    listed = list(documents)
-    for document in listed:
+    for document in documents:
         for one in (document, *getattr(document, "matches", ())):
             if one.id is None:
                 one.id = content_hash(content_of(one, content_kind(one))).hex()
-    return listed
+        yield document
 
 
 def embedded(

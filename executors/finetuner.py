@@ -14,12 +14,10 @@ from executors.client import FlowClient
 from executors.documents import (
     ContentDocument,
     MatchDocument,
-    PackDocument,
     Report,
     StreamRequest,
     embedded,
     named,
-    pack_from_wire,
 )
 from executors.parameters import given, parse, refuse_unknown
 from executors.streams import framed
@@ -120,11 +118,11 @@ class FinetunerExecutor(Executor):
         """
         options = parse(FitOptions, parameters, where="/fit")
         self._check_one_source("/fit", docs, options)
-        matches = await asyncio.to_thread(self._service.match_set, named(docs)) if docs else None
+        data = await asyncio.to_thread(self._service.match_set, named(docs)) if docs else None
         asked = RunOptions(**options.dict(include=set(RunOptions.__fields__)))
         run, new = self._service.create_run(asked, options.run)
-        if new and matches is not None:
-            await asyncio.to_thread(self._service.start_run, run, matches)
+        if new and data is not None:
+            await asyncio.to_thread(self._service.start_run, run, *data)
         elif new:
             pull = asyncio.create_task(self._pull_and_start(run, options))
             self._pulls.add(pull)
@@ -157,9 +155,9 @@ class FinetunerExecutor(Executor):
         options = parse(EvaluateOptions, parameters, where="/evaluate")
         self._check_one_source("/evaluate", docs, options)
         if docs:
-            matches = await asyncio.to_thread(self._service.match_set, named(docs))
+            matches, _ = await asyncio.to_thread(self._service.match_set, named(docs))
         else:
-            matches = await self._pull(options)
+            matches, _ = await asyncio.to_thread(self._pull, options)
         # beside the forward passes of /encode, which would wait behind it
         evaluation = await asyncio.to_thread(self._service.evaluate, matches, options)
         return DocList[Report]([Report(id=options.version, tags=evaluation)])
@@ -215,27 +213,28 @@ class FinetunerExecutor(Executor):
                 "start it with match_data=grpc://HOST:PORT, or send the documents"
             )
 
-    async def _pull(self, options: DataOptions) -> MatchSet:
-        """Return a collection of the data Executor as a match set."""
+    def _pull(self, options: DataOptions) -> tuple[MatchSet, dict[str, Any]]:
+        """Return a collection of the data Executor as a match set, and what exactly it was."""
         builder = self._service.builder()
-        client = FlowClient(str(self._match_data))
-        parameters = {**options.emit, "collection": options.collection, "kind": self._service.kind}
+        packs = FlowClient(str(self._match_data)).packs(
+            str(options.collection), **{**options.emit, "kind": self._service.kind}
+        )
         try:
-            async for document in client.stream("/pack", answer=PackDocument, **parameters):
-                builder.extend(pack_from_wire(document))
+            for pack in packs:
+                builder.extend(pack)
         except ConnectionError as error:
             raise StreamError(
                 f"{options.collection!r} cannot be pulled from {self._match_data}: {str(error).removesuffix('None').strip()}"
             ) from error
-        return builder.build()
+        return builder.build(), packs.snapshot
 
     async def _pull_and_start(self, run: RunFolder, options: DataOptions) -> None:
         try:
-            matches = await self._pull(options)
+            data = await asyncio.to_thread(self._pull, options)
         except (FinetunerError, OSError) as error:
             self._service.fail_run(run, error)
         else:
-            await asyncio.to_thread(self._service.start_run, run, matches)
+            await asyncio.to_thread(self._service.start_run, run, *data)
 
 
 def _reports(found: list[dict[str, Any]], name: str) -> DocList[Report]:

@@ -1,14 +1,16 @@
 """MatchDataExecutor: holds match data and emits match Documents."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
+from datetime import datetime
+from functools import partial
 from pathlib import Path
-from typing import Any, AsyncIterator  # noqa: UP035  jina knows no other one
+from typing import Any, AsyncIterator, TypeVar  # noqa: UP035  jina knows no other one
 
 from docarray import DocList
 from jina import Executor, requests
-from pydantic import Field
+from pydantic import Field, validator
 
 from executors.documents import (
     MatchDocument,
@@ -16,17 +18,22 @@ from executors.documents import (
     Report,
     StreamRequest,
     named,
+    pack_from_wire,
     pack_to_wire,
     to_wire,
 )
 from executors.parameters import given, parse, refuse_unknown
-from executors.streams import framed
-from finetuner.documents import ContentKind, Document
+from executors.streams import TaggedT, framed
+from finetuner.documents import TAG, ours
+from finetuner.emission import Emission, Emitter
 from finetuner.errors import MatchDataError, OptionError
-from finetuner.packs import packed
+from finetuner.packing import packed
+from finetuner.packs import Pack
 from finetuner.settings import OperatorSettings, Options
-from finetuner.sources import SOURCES, emit
+from finetuner.sources import SOURCES
 from finetuner.store import MatchStore
+
+ItemT = TypeVar("ItemT")
 
 
 class MatchDataSettings(OperatorSettings):
@@ -42,17 +49,33 @@ class FeedOptions(Options):
     source: str = Field(default="client", description="Who judges: a person, a rule, a data set.")
 
 
-class StoredOptions(Options):
-    """Parameters of ``/emit`` and ``/matches`` for a collection that was fed."""
+class FeedPackOptions(FeedOptions):
+    """Parameters of ``/feed_packs`` beside those of ``/feed``."""
 
-    num_total: int | None = Field(default=None, ge=0, description="Match Documents at most; all by default.")
+    at: datetime | None = Field(
+        default=None,
+        description="When it was judged, with its time zone; now by default. For what was exported.",
+    )
+
+    @validator("at")
+    def _with_zone(cls, at: datetime | None) -> datetime | None:
+        if at is not None and at.tzinfo is None:
+            raise ValueError("say the time zone, as in 2026-11-24T08:00:00+00:00")
+        return at
 
 
-class PackOptions(Options):
-    """Parameters of ``/pack`` beside those of ``/emit``."""
+class CollectionOptions(Options):
+    """Parameters of ``/export``."""
 
-    kind: ContentKind | None = Field(
-        default=None, description="text or blob; by default what the first anchor has."
+    collection: str = Field(default="default", description="Its name.")
+
+
+class DeleteOptions(CollectionOptions):
+    """Parameters of ``/delete``."""
+
+    collection: str = Field(description="Its name.")
+    ids: list[str] | None = Field(
+        default=None, description="Documents to delete; without, the whole collection."
     )
 
 
@@ -71,6 +94,7 @@ class MatchDataExecutor(Executor):
         folder = settings.workspace / "match_data" if settings.workspace else Path(self.workspace)
         folder.mkdir(parents=True, exist_ok=True)
         self._store = MatchStore(settings.url or f"sqlite:///{folder / 'matches.db'}")
+        self._emitter = Emitter(self._store)
 
     @requests(on="/feed", request_schema=DocList[MatchDocument], response_schema=DocList[Report])
     async def feed(
@@ -78,37 +102,69 @@ class MatchDataExecutor(Executor):
     ) -> DocList[Report]:
         """Store match Documents; when this answers, they are on disk. Feeding them again changes nothing.
 
-        Parameters: see :class:`FeedOptions`. Answers one Report named by the collection, with the counts
-        ``documents``, ``contents`` (new ones), ``accepted``, ``known`` and ``contradicted`` (judgements).
+        A document with an id alone is one that the collection knows. Parameters: see :class:`FeedOptions`. Answers one
+        Report named by the collection, with the counts of :class:`finetuner.store.FeedReport`.
         """
         options = parse(FeedOptions, parameters, where="/feed")
+        packs = packed(named(docs), standalone=True)
+        return await self._feed("/feed", len(docs), options, packs, refuse=False)
+
+    @requests(on="/feed_packs", request_schema=DocList[PackDocument], response_schema=DocList[Report])
+    async def feed_packs(
+        self, docs: DocList[PackDocument], parameters: dict[str, Any], **_: Any
+    ) -> DocList[Report]:
+        """Store packs, all of them or none; what a client reads from files comes this way.
+
+        Documents that cannot be stored are left out and told, with the judgements about them. Parameters: see
+        :class:`FeedPackOptions`. Answers as ``/feed`` does.
+        """
+        options = parse(FeedPackOptions, parameters, where="/feed_packs")
+        packs = (pack_from_wire(document) for document in docs)
+        return await self._feed("/feed_packs", len(docs), options, packs, refuse=True, at=options.at)
+
+    async def _feed(
+        self, where: str, count: int, options: FeedOptions, packs: Iterator[Pack], **how: Any
+    ) -> DocList[Report]:
         if options.collection in SOURCES:
             raise OptionError(
-                f"/feed: collection {options.collection!r} is made from a data set; choose another name"
+                f"{where}: collection {options.collection!r} is made from a data set; choose another name"
             )
-        if not docs:
-            raise MatchDataError("/feed: no document was given; at least one is needed")
-        feed = self._store.feed
-        report = await asyncio.to_thread(feed, options.collection, named(docs), source=options.source)
+        if not count:
+            raise MatchDataError(f"{where}: no document was given; at least one is needed")
+        feed = partial(self._store.feed, source=options.source, **how)
+        report = await asyncio.to_thread(feed, options.collection, packs)
         return DocList[Report]([Report(id=options.collection, tags=asdict(report))])
+
+    @requests(on="/delete", request_schema=DocList[Report], response_schema=DocList[Report])
+    async def delete(self, docs: DocList[Report], parameters: dict[str, Any], **_: Any) -> DocList[Report]:
+        """Delete documents with all that was said about them, or a whole collection. See :class:`DeleteOptions`."""
+        options = parse(DeleteOptions, parameters, where="/delete")
+        deleted = await asyncio.to_thread(self._store.delete, options.collection, options.ids)
+        return DocList[Report]([Report(id=options.collection, tags=asdict(deleted))])
 
     @requests(on="/emit", request_schema=StreamRequest, response_schema=MatchDocument)
     async def emit(self, doc: StreamRequest, **_: Any) -> AsyncIterator[MatchDocument]:
-        """Stream the match Documents of a collection one by one; the last frame tells their number.
+        """Stream the match Documents of a collection one by one; the last frame tells their number and checksum.
 
-        The request's ``parameters``: ``collection``, and for a made one the arguments of its generator
-        (:mod:`finetuner.sources`), for a fed one :class:`StoredOptions`.
+        The request's ``parameters``: those of :class:`finetuner.emission.StreamOptions`, and for a made collection the
+        arguments of its generator (:mod:`finetuner.sources`), for a fed one its ``StoredOptions``.
         """
-        async for document in framed(self._stream(doc.parameters), MatchDocument):
+        async for document in self._framed(self._emitter.documents, doc.parameters, to_wire, MatchDocument):
             yield document
 
     @requests(on="/pack", request_schema=StreamRequest, response_schema=PackDocument)
     async def pack(self, doc: StreamRequest, **_: Any) -> AsyncIterator[PackDocument]:
         """Stream the match Documents of a collection packed in columns, each content once; the tuner reads this.
 
-        The request's ``parameters``: those of ``/emit``, and those of :class:`PackOptions`.
+        The request's ``parameters``: those of ``/emit``, and those of :class:`finetuner.emission.PackOptions`.
         """
-        async for document in framed(self._packs(doc.parameters), PackDocument):
+        async for document in self._framed(self._emitter.packs, doc.parameters, pack_to_wire, PackDocument):
+            yield document
+
+    @requests(on="/export", request_schema=StreamRequest, response_schema=PackDocument)
+    async def export(self, doc: StreamRequest, **_: Any) -> AsyncIterator[PackDocument]:
+        """Stream everything that was ever fed to a collection: packs, with ``source`` and ``at`` in their tags."""
+        async for document in framed(self._feeds(doc.parameters), PackDocument):
             yield document
 
     @requests(on="/matches", request_schema=DocList[Report], response_schema=DocList[MatchDocument])
@@ -116,7 +172,19 @@ class MatchDataExecutor(Executor):
         self, docs: DocList[Report], parameters: dict[str, Any], **_: Any
     ) -> DocList[MatchDocument]:
         """Return the match Documents of a collection in one answer. Parameters: as for ``/emit``."""
-        return DocList[MatchDocument]([document async for document in self._stream(parameters)])
+        emission = self._emitter.documents(given(parameters))
+        documents = await asyncio.to_thread(list, emission)
+        return DocList[MatchDocument]([to_wire(document) for document, _ in documents])
+
+    @requests(on="/lint", request_schema=DocList[Report], response_schema=DocList[Report])
+    async def lint(self, docs: DocList[Report], parameters: dict[str, Any], **_: Any) -> DocList[Report]:
+        """Return what is doubtful about a collection, as data, and as ``tags['table']`` for people.
+
+        Parameters: as for ``/pack``.
+        """
+        report = await asyncio.to_thread(self._emitter.lint, given(parameters))
+        name = str(given(parameters).get("collection", "default"))
+        return DocList[Report]([Report(id=name, tags={**report.as_dict(), "table": report.as_table()})])
 
     @requests(on="/collections", request_schema=DocList[Report], response_schema=DocList[Report])
     async def collections(
@@ -134,23 +202,30 @@ class MatchDataExecutor(Executor):
         """Close the database."""
         self._store.close()
 
-    async def _stream(self, parameters: dict[str, Any]) -> AsyncIterator[MatchDocument]:
-        for document in self._documents(given(parameters)):
-            yield to_wire(document)
-            await asyncio.sleep(0)  # other requests go on meanwhile
+    async def _framed(
+        self,
+        emit: Callable[[dict[str, Any]], Emission[ItemT]],
+        parameters: dict[str, Any],
+        wired: Callable[[ItemT], TaggedT],
+        frame: Callable[..., TaggedT],
+    ) -> AsyncIterator[TaggedT]:
+        ended: dict[str, Any] = {}
 
-    async def _packs(self, parameters: dict[str, Any]) -> AsyncIterator[PackDocument]:
-        asked = given(parameters)
-        own = {name: asked.pop(name) for name in PackOptions.__fields__ if name in asked}
-        kind = PackOptions.parse(own, where="/pack").kind
-        packs = packed(self._documents(asked), kind=kind)
-        # in a thread: making one takes long enough for others to notice
-        while pack := await asyncio.to_thread(next, packs, None):
-            yield pack_to_wire(pack)
+        async def documents() -> AsyncIterator[TaggedT]:
+            emission = emit(given(parameters))
+            left = iter(emission)
+            # in a thread: reading takes long enough for others to notice
+            while found := await asyncio.to_thread(next, left, None):
+                item, cursor = found
+                document = wired(item)
+                document.tags = {**document.tags, TAG: {**ours(document.tags), "cursor": str(cursor)}}
+                yield document
+            ended.update(emission.end())
 
-    def _documents(self, parameters: dict[str, Any]) -> Iterator[Document]:
-        collection = parameters.pop("collection", "default")
-        if collection in SOURCES:
-            return emit(collection, parameters)
-        options = parse(StoredOptions, parameters, where=f"collection {collection!r}")
-        return self._store.documents(collection, limit=options.num_total)
+        async for document in framed(documents(), frame, end=lambda: ended):
+            yield document
+
+    async def _feeds(self, parameters: dict[str, Any]) -> AsyncIterator[PackDocument]:
+        feeds = self._store.log(parse(CollectionOptions, parameters, where="/export").collection)
+        while feed := await asyncio.to_thread(next, feeds, None):
+            yield pack_to_wire(feed.pack, {"source": feed.source, "at": feed.at.isoformat()})

@@ -25,7 +25,11 @@ TAG = "finetuner"
 FLAT_LABEL = "finetuner_label"
 """The later, flat spelling of the label key: it is read, never written."""
 
-_LARGEST = float(np.finfo(np.float32).max)  # match sets keep labels as float32
+ID_BYTES = 2000
+"""So long an id may be, in UTF-8: more does not fit into an index of PostgreSQL."""
+
+LARGEST = float(np.finfo(np.float32).max)
+"""Labels and weights are not larger: match sets keep them as float32."""
 
 
 class DocumentLike(Protocol):
@@ -68,7 +72,8 @@ class Document:
     Attributes:
         text: The content as text.
         blob: The content as an array: an image, token ids, features.
-        tags: Anything about the document; ``tags['finetuner']['label']`` judges a match.
+        tags: Anything about the document; ``tags['finetuner']['label']`` judges a match, and
+            ``tags['finetuner']['weight']`` says how much that counts.
         matches: The candidates of an anchor.
         id: Unique name; a random one by default.
     """
@@ -80,15 +85,45 @@ class Document:
     id: str = field(default_factory=lambda: uuid4().hex)
 
 
+def id_of(given: Any) -> str:
+    """Return an id as the text that names a document in a collection.
+
+    Raises:
+        ContentError: If there is none, or it is one that not every database can keep.
+    """
+    name = "" if given is None else str(given)
+    if not name:
+        raise ContentError("a document has no id; judgements are kept by the ids of their documents")
+    try:
+        size = len(name.encode())
+    except UnicodeEncodeError as error:
+        raise ContentError(f"document {name!r}: the id is not Unicode text: {error}") from error
+    if size > ID_BYTES or "\0" in name:
+        raise ContentError(
+            f"document {name[:40]!r}: the id has {size} bytes; use up to {ID_BYTES} bytes of UTF-8, without NUL"
+        )
+    return name
+
+
 def ours(tags: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return what Finetuner keeps in ``tags``; nothing if somebody keeps something else under its key."""
     kept = tags.get(TAG)
     return kept if isinstance(kept, Mapping) else {}
 
 
-def labelled(tags: Mapping[str, Any], label: float) -> dict[str, Any]:
-    """Return a copy of ``tags`` in which the document is judged by ``label``."""
-    return {**tags, TAG: {**ours(tags), "label": label}}
+def labelled(tags: Mapping[str, Any], label: float, weight: float = 1) -> dict[str, Any]:
+    """Return a copy of ``tags`` in which the document is judged by ``label``; a weight of 1 is not written."""
+    weighed = {} if weight == 1 else {"weight": weight}
+    return {**tags, TAG: {**ours(tags), "label": label, **weighed}}
+
+
+def unlabelled(tags: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a copy of ``tags`` without what the match data itself says: label, weight, place in a stream."""
+    rest = {name: value for name, value in tags.items() if name not in (TAG, FLAT_LABEL)}
+    if not isinstance(tags.get(TAG), Mapping):
+        return {**rest, TAG: tags[TAG]} if TAG in tags else rest
+    kept = {name: value for name, value in ours(tags).items() if name not in ("label", "weight", "cursor")}
+    return {**rest, TAG: kept} if kept else rest
 
 
 def label_of(match: DocumentLike) -> float | None:
@@ -103,10 +138,27 @@ def label_of(match: DocumentLike) -> float | None:
     if label is None:
         return None
     number = _number(label)
-    if not abs(number) <= _LARGEST:
+    if not abs(number) <= LARGEST:
         raise LabelError(
             f"match {match.id!r}: label {label!r} is not a finite number; use a number above 0 for a positive, "
             "below 0 for a negative, or leave it out"
+        )
+    return number
+
+
+def weight_of(match: DocumentLike) -> float:
+    """Return how much the judgement of a match counts; 1 if nothing is said.
+
+    Raises:
+        LabelError: If there is a weight, but it is not a number above 0, or not finite as float32.
+    """
+    weight = ours(match.tags).get("weight")
+    if weight is None:
+        return 1.0
+    number = _number(weight)
+    if not 0 < number <= LARGEST:
+        raise LabelError(
+            f"match {match.id!r}: weight {weight!r} is not a finite number above 0; leave it out for 1"
         )
     return number
 
@@ -119,6 +171,12 @@ def _number(label: Any) -> float:
         return float(label)
     except OverflowError:
         return math.nan
+
+
+def kinds_of(document: DocumentLike) -> list[ContentKind]:
+    """Return which contents a document carries."""
+    there: dict[ContentKind, bool] = {"text": bool(document.text), "blob": document.blob is not None}
+    return [kind for kind, is_there in there.items() if is_there]
 
 
 def content_kind(document: DocumentLike) -> ContentKind:
@@ -155,10 +213,11 @@ def content_of(document: DocumentLike, kind: ContentKind) -> str | Array:
         array = np.asarray(document.blob)
     except ValueError as error:
         raise ContentError(f"document {document.id!r}: the .blob is not an array: {error}") from error
-    return _canonical(array, document.id)
+    return canonical(array, document.id)
 
 
-def _canonical(array: Array, document_id: Any) -> Array:
+def canonical(array: Array, document_id: Any) -> Array:
+    """Return an array in its canonical form; see :func:`content_of`."""
     if array.size == 0:
         raise ContentError(f"document {document_id!r}: the .blob is empty, its shape is {array.shape}")
     if np.issubdtype(array.dtype, np.floating):

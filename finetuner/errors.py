@@ -7,6 +7,7 @@
     │   ├── LabelError            a label that is no number, or judgements that cannot be told apart
     │   ├── SourceError           a file or download that is missing, damaged or cut short
     │   ├── UnknownCollectionError
+    │   ├── ChangedDataError      match data that is no longer what was read before: some of it was deleted
     │   └── StreamError           a stream of documents that ended before its last frame
     ├── TrainingError
     │   ├── NothingToLearnError   match data without one anchor that has a positive and a negative
@@ -51,8 +52,12 @@ class UnknownCollectionError(MatchDataError):
     """There is no collection of that name."""
 
 
+class ChangedDataError(MatchDataError):
+    """Match data at a position is no longer what was read before: some of it was deleted since."""
+
+
 class StreamError(MatchDataError):
-    """A stream of documents ended without its last frame, or with another count than announced."""
+    """A stream of documents ended without its last frame, or is not what was announced there."""
 
 
 class TrainingError(FinetunerError):

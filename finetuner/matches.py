@@ -5,9 +5,9 @@ included, as a :class:`MatchSet`. Nothing in the library loops over documents on
 """
 
 import json
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from finetuner.contents import ContentRows, Contents, load_contents, save_contents
-from finetuner.documents import ContentKind, MatchDocumentLike, content_kind, label_of
-from finetuner.errors import LabelError, MatchDataError, SourceError
+from finetuner.documents import ContentKind, MatchDocumentLike, content_kind, label_of, weight_of
+from finetuner.errors import ContentError, LabelError, MatchDataError, SourceError
+from finetuner.judgements import Judgements
+from finetuner.pack_checks import check_follows
 from finetuner.packs import Pack
+from finetuner.splits import chosen
 
 Rows = NDArray[np.int64]
 Labels = NDArray[np.float32]
@@ -56,6 +59,7 @@ class MatchSet:
         offsets: Judgements ``offsets[i]:offsets[i + 1]`` are those of anchor i, (A + 1,).
         matches: Rows of the judged matches, (J,).
         labels: Their labels, float32 (J,): above 0 positive, below 0 negative.
+        weights: How much each of them counts, float32 (J,), above 0.
         findings: What the builder settled.
     """
 
@@ -66,6 +70,7 @@ class MatchSet:
     offsets: Rows
     matches: Rows
     labels: Labels
+    weights: Labels
     findings: Findings = Findings()
 
     @classmethod
@@ -122,6 +127,7 @@ class MatchSet:
             offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
             matches=self.matches[picked],
             labels=self.labels[picked],
+            weights=self.weights[picked],
         )
 
     def with_values(self, positive_label: float | None, negative_label: float | None) -> "MatchSet":
@@ -163,6 +169,7 @@ class MatchSet:
             offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
             matches=self.matches[judges],
             labels=self.labels[judges],
+            weights=self.weights[judges],
         )
 
     def split(self, ratio: float, *, seed: int) -> tuple["MatchSet", "MatchSet"]:
@@ -171,19 +178,16 @@ class MatchSet:
         The content of an anchor and the seed alone decide its side, so it keeps it when data is added, and
         equal contents never are on both sides. Contents of the part may still be matches in the rest.
         """
-        # splitmix-like: the hash is uniform already, the seed only has to move it
-        salt = np.uint64(seed * 0x9E3779B97F4A7C15 % 2**64)
-        halves = self.hashes[self.anchors].copy().view(np.uint64)  # (A, 2)
-        mixed = (halves[:, 0] ^ salt) * np.uint64(0xBF58476D1CE4E5B9) ^ halves[:, 1]
-        chosen = mixed < np.uint64(min(int(ratio * 2**64), 2**64 - 1))
-        return self.only(~chosen), self.only(chosen)
+        part = chosen(self.hashes[self.anchors], ratio, seed)
+        return self.only(~part), self.only(part)
 
     def save(self, folder: Path) -> None:
         """Write the set into a new folder; it is complete once ``matches.json`` is there."""
         folder.mkdir(parents=True, exist_ok=True)
         save_contents(self.contents, folder)
         columns = {
-            name: getattr(self, name) for name in ("hashes", "anchors", "offsets", "matches", "labels")
+            name: getattr(self, name)
+            for name in ("hashes", "anchors", "offsets", "matches", "labels", "weights")
         }
         np.savez(folder / "judgements.npz", **columns)
         about = {"ids": list(self.ids), "findings": asdict(self.findings)}
@@ -216,58 +220,46 @@ class MatchSetBuilder:
     def __init__(self, kind: ContentKind | None = None, *, floats: bool = False) -> None:
         self._floats = floats
         self._rows: ContentRows | None = None if kind is None else ContentRows(kind, floats=floats)
-        self._row_of_stream: list[int] = []
-        self._judgements: dict[int, dict[int, float]] = {}
-        self._counts = dict.fromkeys(asdict(Findings()), 0)
+        self._row_of_stream = np.zeros(0, np.int64)
+        self._judgements = Judgements()
 
     def add(self, document: MatchDocumentLike) -> None:
         """Take in one match Document.
 
         Raises:
             ContentError: If a document lacks the content, or its shape differs from the first one's.
-            LabelError: If a label is no number.
+            LabelError: If a label or weight is no number.
         """
         if self._rows is None:
             self._rows = ContentRows(content_kind(document), floats=self._floats)
         anchor = self._rows.add(document)
-        self._judge(anchor, [(label_of(match), self._rows.add(match)) for match in document.matches])
+        judged = [(label_of(match), weight_of(match), self._rows.add(match)) for match in document.matches]
+        self._judgements.add(
+            anchor,
+            (row for _, _, row in judged),
+            (math.nan if label is None else label for label, _, _ in judged),
+            (weight for _, weight, _ in judged),
+        )
 
     def extend(self, pack: Pack) -> None:
         """Take in the next pack of a stream.
 
         Raises:
-            ContentError: If a content differs in shape or dtype from the first.
+            ContentError: If a content is missing, or differs in shape or dtype from the first.
+            StreamError: If a pack before it is missing.
         """
+        check_follows(pack, len(self._row_of_stream))
         if self._rows is None:
-            kind: ContentKind = "blob" if isinstance(pack.contents, np.ndarray) else "text"
-            self._rows = ContentRows(kind, floats=self._floats)
-        contents = zip(pack.contents, pack.ids, strict=True)
-        self._row_of_stream += [self._rows.append(content, one) for content, one in contents]
-        rows = [self._row_of_stream[row] for row in pack.matches]
-        labels = [None if np.isnan(label) else float(label) for label in pack.labels]
-        for anchor, start, end in zip(pack.anchors, pack.offsets[:-1], pack.offsets[1:], strict=True):
-            self._judge(self._row_of_stream[anchor], zip(labels[start:end], rows[start:end], strict=True))
-
-    def _judge(self, anchor: int, judged: Iterable[tuple[float | None, int]]) -> None:
-        self._counts["documents"] += 1
-        self._counts["merged_anchors"] += anchor in self._judgements
-        known = self._judgements.setdefault(anchor, {})
-        for label, row in judged:
-            finding = self._settle(anchor, known.get(row), row, label)
-            if finding is not None:
-                self._counts[finding] += 1
-            if label is not None and row != anchor:
-                known[row] = label
-
-    @staticmethod
-    def _settle(anchor: int, known: float | None, row: int, label: float | None) -> str | None:
-        if row == anchor:
-            return "self_matches"
-        if label is None:
-            return "unjudged"
-        if known is None:
-            return None
-        return "repeated" if known == label else "contradicted"
+            self._rows = ContentRows("text" if pack.blobs is None else "blob", floats=self._floats)
+        contents = (pack.texts if self._rows.kind == "text" else pack.blobs) if pack.ids else ()
+        if contents is None or len(contents) < len(pack.ids):
+            raise ContentError(f"document {pack.ids[-1]!r} has no .{self._rows.kind}, which is needed here")
+        new = [self._rows.append(content, name) for content, name in zip(contents, pack.ids, strict=True)]
+        rows = np.concatenate([self._row_of_stream[: pack.start], np.array(new, np.int64)])
+        self._row_of_stream = rows
+        weights = np.ones(len(pack.labels)) if pack.weights is None else pack.weights
+        counts = np.diff(pack.offsets)
+        self._judgements.extend(rows[pack.anchors], counts, rows[pack.matches], pack.labels, weights)
 
     def build(self) -> MatchSet:
         """Return the set; the builder is spent.
@@ -275,19 +267,18 @@ class MatchSetBuilder:
         Raises:
             MatchDataError: If no document was added.
         """
-        if self._rows is None or not self._judgements:
+        if self._rows is None or not len(self._judgements):
             raise MatchDataError("no match Document was given; at least one anchor is needed")
         contents, ids, hashes = self._rows.finish()
-        judged = list(self._judgements.values())
-        labels = chain.from_iterable(one.values() for one in judged)
-        counts = np.fromiter((len(one) for one in judged), np.int64, len(judged))
+        settled = self._judgements.settle()
         return MatchSet(
             contents=contents,
             ids=ids,
             hashes=hashes,
-            anchors=np.fromiter(self._judgements, np.int64, len(judged)),
-            offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
-            matches=np.fromiter(chain.from_iterable(judged), np.int64, int(counts.sum())),
-            labels=np.fromiter(labels, np.float32, int(counts.sum())),
-            findings=Findings(**self._counts),
+            anchors=settled.anchors,
+            offsets=settled.offsets,
+            matches=settled.matches,
+            labels=settled.labels,
+            weights=settled.weights,
+            findings=Findings(documents=len(self._judgements), **settled.counts),
         )

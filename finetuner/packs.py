@@ -1,110 +1,99 @@
-"""Match Documents in columns, a portion at a time: how many of them travel.
+"""Match data in columns, a portion at a time: how it goes into the store, out of it, and over the wire.
 
 Document by document, an image is sent again with every anchor that it matches. In packs each content is sent once,
 and a judgement is two integers and a number.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import chain, islice
+from datetime import datetime
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from finetuner.contents import Alike, Contents
-from finetuner.documents import (
-    Array,
-    ContentKind,
-    DocumentLike,
-    MatchDocumentLike,
-    content_kind,
-    content_of,
-    label_of,
-)
+from finetuner.documents import Array
 
 ANCHORS = 256
-"""Anchors in a pack; with images of 28 x 28 pixels and 20 matches each it holds up to 17 MB, and mostly far less."""
+"""Anchors after which a pack is full; with images of 28 x 28 pixels and 20 matches each it holds up to 17 MB."""
+
+MATCHES = 8192
+"""Matches after which a pack is full."""
+
+BYTES = 32 * 2**20
+"""Bytes of contents after which a pack is full."""
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Something that was left out, and why.
+
+    Attributes:
+        place: Where it stands, such as ``clicks.csv:12``, or which document it is.
+        reason: What is wrong with it, what was given, and what is accepted.
+    """
+
+    place: str
+    reason: str
 
 
 @dataclass(frozen=True)
 class Pack:
-    """A portion of a stream of match Documents. Rows count the contents of the whole stream, in their order.
+    """A portion of a stream of match data.
+
+    Every document is a row, numbered through the stream. A pack that starts at 0 begins a new numbering: it refers to
+    no earlier pack, and a reader may forget them.
 
     Attributes:
-        contents: The contents that no earlier pack had: K texts, or an array (K, ...).
-        ids: Their documents' ids, K.
-        anchors: Rows of the anchors, int64 (A,).
+        start: The row of the first document in ``ids``: how many documents the earlier packs brought.
+        ids: The ids of the K documents that no earlier pack brought.
+        texts: The texts of the first L of them; None if documents carry no text.
+        blobs: Their arrays, (L, ...) of one dtype; None if documents carry no array. The K - L documents without any
+            content are known to the reader by their ids.
+        anchors: Rows of the anchors, int64 (A,). An anchor may come again.
         offsets: Matches ``offsets[i]:offsets[i + 1]`` are those of anchor i, int64 (A + 1,).
         matches: Rows of the matches, int64 (M,).
-        labels: Their labels, float32 (M,); NaN where nobody judged.
+        labels: Their labels, float64 (M,); NaN where nobody judged.
+        weights: How much each judgement counts, float64 (M,), above 0; None if each counts 1.
+        anchor_tags: The tags of each anchor as JSON, A, or nothing where it has none; None if none has any.
+        match_tags: The tags of each match beside its judgement, M, in the same way.
     """
 
-    contents: Contents
-    ids: list[str]
+    start: int
+    ids: Sequence[str]
+    texts: Sequence[str] | None
+    blobs: Array | None
     anchors: NDArray[np.int64]
     offsets: NDArray[np.int64]
     matches: NDArray[np.int64]
-    labels: NDArray[np.float32]
+    labels: NDArray[np.float64]
+    weights: NDArray[np.float64] | None = None
+    anchor_tags: Sequence[str] | None = None
+    match_tags: Sequence[str] | None = None
+
+    @property
+    def nbytes(self) -> int:
+        """About how many bytes its contents and columns take."""
+        columns = (self.blobs, self.anchors, self.offsets, self.matches, self.labels, self.weights)
+        lists = (self.ids, self.texts, self.anchor_tags, self.match_tags)
+        arrays = sum(column.nbytes for column in columns if column is not None)
+        return arrays + sum(len(text) for listed in lists if listed is not None for text in listed)
+
+    @property
+    def carried(self) -> int:
+        """How many of its documents come with their contents: L."""
+        return len(self.blobs) if self.blobs is not None else len(self.texts or ())
 
 
-def packed(
-    documents: Iterable[MatchDocumentLike], *, kind: ContentKind | None = None, anchors: int = ANCHORS
-) -> Iterator[Pack]:
-    """Yield match Documents as packs.
+class Feed(NamedTuple):
+    """One feed of a collection's history, or a part of it.
 
-    Args:
-        documents: Anchors with matches. In a stream an id stands for one content, as it does in a collection.
-        kind: Which content to take; by default the first anchor decides, and an array goes before a text.
-        anchors: Anchors in a pack; the last one may have fewer.
-
-    Raises:
-        ContentError: If a document lacks that content.
-        LabelError: If a label is no number.
+    Attributes:
+        source: Who judged.
+        at: When, in UTC.
+        pack: What; it starts at 0, and names by their ids documents that came earlier.
     """
-    left = iter(documents)
-    first = next(left, None)
-    if first is None:
-        return
-    stream = _Stream(kind or content_kind(first))
-    every = chain([first], left)
-    while portion := list(islice(every, anchors)):
-        yield stream.pack(portion)
 
-
-class _Stream:
-    def __init__(self, kind: ContentKind) -> None:
-        self._kind = kind
-        self._row_of: dict[str, int] = {}
-        self._alike = Alike()
-
-    def pack(self, documents: Sequence[MatchDocumentLike]) -> Pack:
-        contents: list[str | Array] = []
-        ids: list[str] = []
-
-        def row(document: DocumentLike) -> int:
-            document_id = str(document.id)
-            if document_id not in self._row_of:
-                content = content_of(document, self._kind)
-                self._alike.check(content, document_id)
-                contents.append(content)
-                ids.append(document_id)
-                self._row_of[document_id] = len(self._row_of)
-            return self._row_of[document_id]
-
-        anchors: list[int] = []
-        offsets, matches, labels = [0], [], []
-        for document in documents:
-            anchors.append(row(document))
-            for match in document.matches:
-                label = label_of(match)
-                matches.append(row(match))
-                labels.append(np.nan if label is None else label)
-            offsets.append(len(matches))
-        return Pack(
-            contents=[str(one) for one in contents] if self._kind == "text" else np.array(contents),
-            ids=ids,
-            anchors=np.array(anchors, np.int64),
-            offsets=np.array(offsets, np.int64),
-            matches=np.array(matches, np.int64),
-            labels=np.array(labels, np.float32),
-        )
+    source: str
+    at: datetime
+    pack: Pack

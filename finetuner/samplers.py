@@ -26,12 +26,15 @@ class Batch:
         anchors: Where in ``contents`` the anchors are, int64 (A,).
         positive: True where a content is a positive of an anchor, bool (A, N).
         negative: True where it is a negative, bool (A, N). Both False: unknown, or the anchor itself.
+        weight: How much each pair counts, float32 (A, N): what its judgement weighs, and 1 where nobody judged. None
+            if all are 1.
     """
 
     contents: Rows
     anchors: Rows
     positive: Mask
     negative: Mask
+    weight: NDArray[np.float32] | None = None
 
 
 class MatchSampler:
@@ -100,7 +103,7 @@ class MatchSampler:
         positive, negative = self._relations(judged, contents)
         itself = (np.arange(len(anchors)), anchors)
         positive[itself] = negative[itself] = False
-        return Batch(contents, anchors, positive, negative)
+        return Batch(contents, anchors, positive, negative, _weights(judged, contents))
 
     def _relations(self, judged: MatchSet, contents: Rows) -> tuple[Mask, Mask]:
         if self._groups is not None:
@@ -204,6 +207,16 @@ def _signs(judged: MatchSet, contents: Rows) -> NDArray[np.int8]:
     judgement, column = _among(contents, np.arange(len(judged.matches)), judged.matches)
     signs[judged.anchor_of[judgement], column] = np.sign(judged.labels[judgement])
     return signs
+
+
+def _weights(judged: MatchSet, contents: Rows) -> NDArray[np.float32] | None:
+    """Return the weight of each anchor's judgement of each content, 1 where it judges none: float32 (A, N)."""
+    if (judged.weights == 1).all():
+        return None
+    weights = np.ones((len(judged), len(contents)), np.float32)
+    judgement, column = _among(contents, np.arange(len(judged.matches)), judged.matches)
+    weights[judged.anchor_of[judgement], column] = judged.weights[judgement]
+    return weights
 
 
 def _sample(judged: MatchSet, most: int, random: np.random.Generator) -> Rows:

@@ -1,19 +1,20 @@
 """The tuning service: runs, versions and serving, put together. The Executors translate to and from it."""
 
 import contextlib
-import fcntl
 import tempfile
 import threading
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from pydantic import Field
 
+from finetuner.checksums import DocumentChecksum
 from finetuner.contents import ContentRows
 from finetuner.documents import ContentKind, DocumentLike
-from finetuner.errors import ContentError, OptionError, TrainingError
+from finetuner.errors import ContentError, TrainingError
 from finetuner.lifecycle import DamagedVersion, Decision, Policy, Registry, Version, decide
+from finetuner.lifecycle.lock import hold
 from finetuner.matches import MatchSet, MatchSetBuilder
 from finetuner.models import Embeddings, EncoderSpec, build_encoder
 from finetuner.serving import Engine, Served
@@ -75,7 +76,7 @@ class TuningService:
     def __init__(self, folder: Path, settings: ServiceSettings) -> None:
         self.spec = EncoderSpec(settings.encoder, settings.encoder_options)
         with contextlib.ExitStack() as if_it_fails:
-            self._hold = if_it_fails.enter_context(_hold(folder))
+            self._hold = if_it_fails.enter_context(hold(folder))
             self._registry = Registry(folder)
             if self._registry.active is None:
                 self._register_base(settings.seed)
@@ -116,8 +117,9 @@ class TuningService:
         }
         return self._runs.create(task, run_id)
 
-    def start_run(self, run: RunFolder, matches: MatchSet) -> None:
-        """Give a run its data; it trains as soon as those before it are through."""
+    def start_run(self, run: RunFolder, matches: MatchSet, snapshot: dict[str, Any]) -> None:
+        """Give a run its data, and tell what exactly it is; it trains as soon as those before it are through."""
+        run.report("data", snapshot)
         self._runs.start(run, matches)
 
     def fail_run(self, run: RunFolder, error: Exception) -> None:
@@ -157,6 +159,7 @@ class TuningService:
         about = {
             "run": run.id,
             "parent": begun["parent_version"],
+            "data": {name: value for name, value in events["data"].items() if name not in ("event", "time")},
             "options": task["options"],
             "evaluation": {
                 name: evaluation[name] for name in ("anchors", "metrics", "gain", "seen_contents")
@@ -243,12 +246,13 @@ class TuningService:
         embeddings, version = self._engine.embed(contents.finish()[0])
         return embeddings[rows], version
 
-    def match_set(self, documents: Iterable[Any]) -> MatchSet:
-        """Return match Documents as a match set with the content that the encoder takes."""
-        builder = self.builder()
+    def match_set(self, documents: Iterable[Any]) -> tuple[MatchSet, dict[str, Any]]:
+        """Return match Documents as a match set with the content that the encoder takes, and their checksum."""
+        builder, checksum = self.builder(), DocumentChecksum()
         for document in documents:
             builder.add(document)
-        return builder.build()
+            checksum.add(document)
+        return builder.build(), {"collection": None, "checksum": checksum.hexdigest()}
 
     def builder(self) -> MatchSetBuilder:
         """Return a builder of a match set with the content that the encoder takes."""
@@ -283,17 +287,3 @@ def _told(version: Version | DamagedVersion) -> dict[str, Any]:
     if isinstance(version, DamagedVersion):
         return {"version": version.name, "damaged": version.reason}
     return {name: value for name, value in version.about.items() if name != "files"}
-
-
-def _hold(folder: Path) -> IO[bytes]:
-    """Lock a folder for as long as the file that is returned is open; the lock ends with the process, too."""
-    folder.mkdir(parents=True, exist_ok=True)
-    held = (folder / "lock").open("wb")
-    try:
-        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        held.close()
-        raise OptionError(
-            f"workspace {folder}: another service holds it; end that one, or choose another"
-        ) from error
-    return held

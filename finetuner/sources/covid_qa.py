@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from finetuner.documents import Document, labelled
+from finetuner.doors.tables import Row, read_table
 from finetuner.errors import OptionError, SourceError
 from finetuner.settings import Options
 from finetuner.sources.download import download as download_file
 from finetuner.sources.folders import cache_folder, source_folder
-from finetuner.sources.tables import Row, read_table
 from finetuner.sources.words import connected, similar_pairs, token_ids, vocabulary_of, words_of
 
 NAME = "covid_qa"

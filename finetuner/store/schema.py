@@ -1,69 +1,45 @@
-"""Where fed match data lies: the tables, and how their database is opened and used.
+"""Where fed match data lies: the tables.
 
-Contents belong to all collections; a document is a name for its contents within one collection; an anchor has
-candidates; judgements about candidates are only ever added, each through the feed that brought it.
+Contents belong to all collections. Within a collection every document has a row, counted from 0, and every feed a
+position, counted from 1. Judgements are only ever added, each at the position of the feed that brought it, so what
+held at a position can be read again later. Only a deletion takes away.
 
     collections ──< documents >── contents
-         │              │
-         ├──< anchors ──┴──< candidates ──< judgements
-         └──< feeds ───────────────────────────┘
+         │              │ row
+         ├──< anchors ──┤
+         ├──< judgements┘ anchor and match are rows
+         └──< feeds       position
 """
 
-import sqlite3
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
+import secrets
 
 from sqlalchemy import (
-    URL,
     BigInteger,
     Boolean,
     Column,
     DateTime,
     Double,
-    Engine,
     ForeignKey,
-    Index,
     Integer,
     LargeBinary,
     MetaData,
-    QueuePool,
-    Row,
-    Select,
     String,
     Table,
     Text,
     UniqueConstraint,
-    create_engine,
-    event,
-    make_url,
 )
-from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.engine import Connection
-from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor
-from sqlalchemy.exc import ArgumentError, DatabaseError
-from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.schema import SchemaItem
 
-from finetuner.errors import MatchDataError, OptionError, SourceError
-
-BUSY_SECONDS = 60
-"""How long a writer waits for the writer of another process."""
-
-ROWS_ASKED = 1000
-"""Values in one IN (...): databases bound the parameters of a statement."""
-
-_INSERTS: dict[str, Callable[[Table], sqlite.Insert | postgresql.Insert]] = {
-    "sqlite": sqlite.insert,
-    "postgresql": postgresql.insert,
-}
 _KEY = BigInteger().with_variant(Integer(), "sqlite")  # SQLite counts up INTEGER keys only
 
-AnyRow = Row[*tuple[Any, ...]]
-AnySelect = Select[*tuple[Any, ...]]
-
 metadata = MetaData()
+
+
+def _in_collection(name: str, *columns: SchemaItem) -> Table:
+    # without a rowid of its own, a table of SQLite lies in the order of its key: an anchor's judgements side by side
+    owner: Column[int] = Column("collection_id", ForeignKey("collections.id"), primary_key=True)
+    return Table(name, metadata, owner, *columns, sqlite_with_rowid=False)
+
 
 contents = Table(
     "contents",
@@ -80,149 +56,52 @@ collections = Table(
     Column("name", String(64), nullable=False, unique=True),
     Column("has_text", Boolean, nullable=False),  # what its first document carries, and all must
     Column("blob_form", Text),
+    # a random number, and another one after each deletion: then a stream that is read meanwhile has to end
+    Column("generation", Integer, nullable=False, server_default="0"),
 )
-documents = Table(
-    "documents",
-    metadata,
-    Column("id", _KEY, primary_key=True),
-    Column("collection_id", ForeignKey(collections.c.id), nullable=False),
-    Column("name", Text, nullable=False),
-    Column("text_hash", ForeignKey(contents.c.hash)),
-    Column("blob_hash", ForeignKey(contents.c.hash)),
-    UniqueConstraint("collection_id", "name"),
-)
-anchors = Table(
-    "anchors",
-    metadata,
-    Column("id", _KEY, primary_key=True),
-    Column("collection_id", ForeignKey(collections.c.id), nullable=False),
-    Column("document_id", ForeignKey(documents.c.id), nullable=False, unique=True),
-    Column("tags", Text, nullable=False),  # JSON, or nothing
-    Index("anchors_in_order", "collection_id", "id"),
-)
-candidates = Table(
-    "candidates",
-    metadata,
-    Column("id", _KEY, primary_key=True),
-    Column("anchor_id", ForeignKey(anchors.c.id), nullable=False),
-    Column("document_id", ForeignKey(documents.c.id), nullable=False),
-    Column("tags", Text, nullable=False),  # JSON without the label, or nothing
-    UniqueConstraint("anchor_id", "document_id"),
-)
-feeds = Table(
+feeds = _in_collection(
     "feeds",
-    metadata,
-    Column("id", _KEY, primary_key=True),
-    Column("collection_id", ForeignKey(collections.c.id), nullable=False),
+    Column("position", Integer, primary_key=True),
     Column("source", Text, nullable=False),
     Column("fed_at", DateTime(timezone=True), nullable=False),
 )
-judgements = Table(
+documents = _in_collection(
+    "documents",
+    Column("row", Integer, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("text_hash", ForeignKey(contents.c.hash), index=True),
+    Column("blob_hash", ForeignKey(contents.c.hash), index=True),
+    Column("feed", Integer, nullable=False),
+    # the first feed in which it was an anchor or a match; an index of judgements by match would tell it too, but
+    # costs more than all the rest of a large feed
+    Column("referred", Integer),
+    UniqueConstraint("collection_id", "name"),
+)
+anchors = _in_collection(
+    "anchors",
+    Column("place", Integer, primary_key=True),  # in which order they came
+    Column("anchor", Integer, nullable=False),
+    Column("feed", Integer, nullable=False),
+    UniqueConstraint("collection_id", "anchor"),
+)
+anchor_tags = _in_collection(
+    "anchor_tags",
+    Column("anchor", Integer, primary_key=True),
+    Column("feed", Integer, primary_key=True),
+    Column("tags", Text, nullable=False),  # JSON
+)
+judgements = _in_collection(
     "judgements",
-    metadata,
-    Column("id", _KEY, primary_key=True),
-    Column("candidate_id", ForeignKey(candidates.c.id), nullable=False, index=True),
-    Column("feed_id", ForeignKey(feeds.c.id), nullable=False),
-    Column("label", Double, nullable=False),
+    Column("anchor", Integer, primary_key=True),
+    Column("match", Integer, primary_key=True),
+    Column("feed", Integer, primary_key=True),
+    Column("place", Integer, primary_key=True),  # within the feed
+    Column("label", Double),  # NULL: a match that nobody judged
+    Column("weight", Double, nullable=False),
+    Column("tags", Text, nullable=False),  # JSON without the judgement, or nothing
 )
 
 
-def open_engine(url: str) -> Engine:
-    """Open a database, with the tables made if they are not there.
-
-    Raises:
-        OptionError: If the URL is no URL, names another kind of database, one in memory, or a missing driver.
-        SourceError: If the database cannot be opened, or the file is none.
-    """
-    address = _address(url)
-    try:
-        if address.drivername.startswith("sqlite"):
-            Path(str(address.database)).parent.mkdir(parents=True, exist_ok=True)
-        engine = create_engine(address, poolclass=QueuePool, max_overflow=-1)
-        if engine.dialect.name == "sqlite":
-            event.listen(engine, "connect", _set_up_sqlite)
-            event.listen(engine, "begin", _begin_sqlite)
-        with engine.connect().execution_options(writing=True) as connection, connection.begin():
-            metadata.create_all(connection)
-    except ModuleNotFoundError as error:
-        raise OptionError(f"match store {address}: its driver {error.name!r} is not installed") from error
-    except (DatabaseError, OSError) as error:
-        raise SourceError(f"match store {address}: it cannot be opened: {error}") from error
-    return engine
-
-
-def _address(url: str) -> URL:
-    accepted = "use sqlite:///PATH or postgresql://USER@HOST/NAME"
-    try:
-        address = make_url(url)
-    except (ArgumentError, ValueError) as error:
-        shown = url.rpartition("@")[2]  # before the @ there may be a password
-        raise OptionError(f"match store {shown!r}: this is no database URL; {accepted}") from error
-    if address.get_backend_name() not in _INSERTS:
-        raise OptionError(f"match store {address}: {address.get_backend_name()} is not supported; {accepted}")
-    in_memory = address.database in (None, "", ":memory:") or "memory" in address.query.get("mode", ())
-    if address.get_backend_name() == "sqlite" and in_memory:
-        raise OptionError(f"match store {address}: match data is kept on disk, not in memory; {accepted}")
-    return address
-
-
-def _set_up_sqlite(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
-    cursor = connection.cursor()
-    cursor.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000}")
-    _switch_to_wal(cursor)
-    cursor.execute("PRAGMA synchronous = FULL")
-    cursor.execute("PRAGMA foreign_keys = ON")
-    cursor.close()
-
-
-def _switch_to_wal(cursor: DBAPICursor) -> None:
-    # of several that switch a new database at once, SQLite refuses some at once whatever the busy timeout
-    until = time.monotonic() + BUSY_SECONDS
-    while True:
-        try:
-            cursor.execute("PRAGMA journal_mode = WAL")
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > until:
-                raise
-            time.sleep(0.01)
-        else:
-            return
-
-
-def _begin_sqlite(connection: Connection) -> None:
-    # the driver begins late and only before it writes: a reader would see the data move under it, and a writer
-    # that has read before cannot become one any more when another wrote in between
-    writing = connection.get_execution_options().get("writing", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
-
-
-@contextmanager
-def transaction(engine: Engine, *, writing: bool = False) -> Iterator[Connection]:
-    """Run one transaction: one snapshot to read from, or all or nothing to write.
-
-    Raises:
-        MatchDataError: If the database fails: busy for too long, disk full, damaged.
-    """
-    level = {} if writing else {"isolation_level": "SERIALIZABLE"}
-    try:
-        with engine.connect().execution_options(writing=writing, **level) as connection, connection.begin():
-            yield connection
-    except DatabaseError as error:
-        what = "nothing of this feed was stored" if writing else "the match data cannot be read"
-        raise MatchDataError(f"match store {engine.url}: {error.orig}; {what}") from error
-
-
-def insert_new(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Insert rows, and pass over those that are there already."""
-    if rows:
-        insert = _INSERTS[connection.dialect.name](table)
-        connection.execute(insert.on_conflict_do_nothing(), rows)
-
-
-def rows_in(
-    connection: Connection, query: AnySelect, column: "Column[Any]", values: Iterable[Any]
-) -> Iterator[AnyRow]:
-    """Return the rows of a query whose ``column`` is one of the values."""
-    wanted = list(values)
-    for start in range(0, len(wanted), ROWS_ASKED):
-        yield from connection.execute(query.where(column.in_(wanted[start : start + ROWS_ASKED])))
+def new_generation() -> int:
+    """Return a random number; two collections, or one before and after a deletion, hardly ever get the same."""
+    return secrets.randbits(31)

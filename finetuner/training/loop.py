@@ -72,7 +72,8 @@ def train(
             features = encoder.prepare(matches.take(batch.contents))
             embeddings = encoder(features)  # (N, D)
             cosine = embeddings[torch.from_numpy(batch.anchors)] @ embeddings.T  # (A, N)
-            loss = loss_of(cosine, positive, negative)
+            weight = None if batch.weight is None else torch.from_numpy(batch.weight)
+            loss = loss_of(cosine, positive, negative, weight)
             if not torch.isfinite(loss):
                 raise DivergedError(f"the loss is {loss.item()} in epoch {epoch + 1}; {lower}")
             optimizer.zero_grad()

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from demo.flow import RunningFlow
 from executors.client import FlowClient
 from executors.documents import ContentDocument, MatchDocument, Report, to_wire
-from finetuner.documents import Document
+from finetuner.documents import TAG, Document, ours
 from finetuner.models import Embeddings
 
 LONG: dict[str, Any] = {"epochs": 10_000, "patience": 10_000}
@@ -50,6 +50,13 @@ def stream(client: FlowClient, endpoint: str, answer: Any = Report, **parameters
         return [document async for document in client.stream(endpoint, answer=answer, **parameters)]
 
     return asyncio.run(collect())
+
+
+def without_cursor(tags: dict[str, Any]) -> dict[str, Any]:
+    """Return the tags of a document that was streamed, without its place in the stream."""
+    kept = {name: value for name, value in ours(tags).items() if name != "cursor"}
+    rest = {name: value for name, value in tags.items() if name != TAG}
+    return {**rest, TAG: kept} if kept else rest
 
 
 def tune(client: FlowClient, documents: DocList[MatchDocument] | None = None, **options: Any) -> Any:

@@ -27,7 +27,7 @@ from tests.two_classes import match_documents, points
 GOOD = np.arange(6, dtype=np.float32)
 NAN = np.where(GOOD == 2, np.nan, GOOD).astype(np.float32)
 CONTENTS: dict[str, tuple[dict[str, Any], str]] = {
-    "no content": ({"blob": None}, "has no "),
+    "no content": ({"blob": None}, "(has no |comes without content)"),
     "empty array": ({"blob": np.zeros(0, np.float32)}, "is empty"),
     "other shape": ({"blob": np.ones(5, np.float32)}, r"float32 \(5,\)"),
     "no numbers": ({"blob": np.ones(6, np.complex64)}, "complex64"),
@@ -101,7 +101,9 @@ def test_no_document_is_refused(client: FlowClient, endpoint: str) -> None:
     [
         *TAKE_MATCHES,
         "/encode",
+        "/delete",
         "/matches",
+        "/lint",
         "/collections",
         "/runs",
         "/cancel",
@@ -117,7 +119,7 @@ def test_an_unknown_option_is_refused(client: FlowClient, endpoint: str) -> None
         client.post(endpoint, documents, sneed=1)
 
 
-@pytest.mark.parametrize("endpoint", ["/emit", "/pack", "/progress"])
+@pytest.mark.parametrize("endpoint", ["/emit", "/pack", "/export", "/progress"])
 def test_a_stream_refuses_an_unknown_option(client: FlowClient, endpoint: str) -> None:
     """Nor is one ignored that a stream is asked with."""
     with refused(OptionError, "unknown option 'sneed'"):
@@ -158,6 +160,11 @@ def test_an_option_beside_documents_is_refused(
         ("/matches", {"collection": "nope"}, UnknownCollectionError, "'nope'"),
         ("/matches", {"num_total": -1}, OptionError, "'num_total' is -1"),
         ("/matches", {"collection": "covid_qa", "num_neg": 0.5}, OptionError, "'num_neg' is 0.5"),
+        ("/lint", {"collection": "nope"}, UnknownCollectionError, "'nope'"),
+        ("/lint", {"holdout": 0.9}, OptionError, "'holdout' is 0.9"),
+        ("/delete", {"collection": "nope"}, UnknownCollectionError, "'nope'"),
+        ("/delete", {"collection": "covid_qa"}, UnknownCollectionError, "'covid_qa'"),
+        ("/delete", {}, OptionError, "'collection' is missing"),
         ("/promote", {"version": "v99"}, UnknownVersionError, "'v99'; known are v0"),
         ("/promote", {"version": "../versions/v0"}, UnknownVersionError, r"'\.\./versions/v0'"),
         ("/promote", {}, OptionError, "'version' is missing"),
@@ -180,7 +187,12 @@ def test_an_unknown_name_is_refused(
         ("/emit", {"collection": "nope"}, UnknownCollectionError, "'nope'"),
         ("/emit", {"num_total": 1.5}, OptionError, "'num_total' is 1.5: 1.5 is not a whole number"),
         ("/emit", {"collection": "fashion_mnist", "num_neg": -1}, OptionError, "'num_neg' is -1"),
+        ("/emit", {"shards": 2, "shard": 2}, OptionError, "shard 2 of 2: they are counted from 0"),
+        ("/emit", {"split": "test"}, OptionError, "'split' is 'test': .*'holdout'"),
+        ("/emit", {"cursor": "there"}, OptionError, "cursor 'there' is none"),
+        ("/emit", {"collection": "covid_qa", "position": 1}, OptionError, "has no positions"),
         ("/pack", {"kind": "sound"}, OptionError, "'kind' is 'sound'"),
+        ("/export", {"collection": "nope"}, UnknownCollectionError, "'nope'"),
         (
             "/pack",
             {"collection": "covid_qa", "kind": "text", "num_neg": 0.5},

@@ -13,7 +13,17 @@ from demo.flow import RunningFlow
 from executors.client import FlowClient
 from executors.documents import ContentDocument, MatchDocument, Report
 from finetuner.documents import Document, labelled
-from tests.integration.asking import LONG, children, contents, encode, first_epoch, pod, stream, wired
+from tests.integration.asking import (
+    LONG,
+    children,
+    contents,
+    encode,
+    first_epoch,
+    pod,
+    stream,
+    wired,
+    without_cursor,
+)
 from tests.two_classes import match_documents, points
 
 RICH = [
@@ -35,13 +45,13 @@ RICH = [
 
 
 def plain(document: Any) -> dict[str, Any]:
-    """Return all that a document tells, in types that compare."""
+    """Return all that a document tells but its place in a stream, in types that compare."""
     blob = None if document.blob is None else np.asarray(document.blob)
     return {
         "id": document.id,
         "text": document.text,
         "blob": None if blob is None else (blob.dtype.str, blob.shape, blob.tobytes()),
-        "tags": document.tags,
+        "tags": without_cursor(document.tags),
         "matches": [plain(match) for match in getattr(document, "matches", ())],
     }
 
@@ -144,10 +154,10 @@ def test_a_run_whose_collection_cannot_be_pulled_fails(client: FlowClient) -> No
 
 
 def test_progress_ends_with_the_state_that_runs_tells(client: FlowClient, two: str) -> None:
-    """The stream goes from queued through every epoch to a final state, which is the run's state from then on."""
+    """The stream goes from queued over its data and every epoch to a final state, the run's state from then on."""
     run = client.post("/fit", collection=two, epochs=3, patience=3, promote="never")[0].id
     events = [report.tags["event"] for report in stream(client, "/progress", run=run)]
-    assert events == ["queued", "running", "split", *["epoch"] * 3, "evaluated", "succeeded"]
+    assert events == ["queued", "data", "running", "split", *["epoch"] * 3, "evaluated", "succeeded"]
     assert client.post("/runs", run=run)[0].tags["state"] == "succeeded"
 
 

@@ -42,7 +42,7 @@ def test_an_unknown_endpoint_is_not_found_over_http(flow: RunningFlow) -> None:
     assert http(flow, "/nowhere", {"data": []})[0] == 404
 
 
-@pytest.mark.parametrize("endpoint", ["/emit", "/pack", "/progress"])
+@pytest.mark.parametrize("endpoint", ["/emit", "/pack", "/export", "/progress"])
 def test_a_stream_cannot_be_posted(client: FlowClient, endpoint: str) -> None:
     """Who posts to a stream is told how to ask."""
     with pytest.raises(UnknownEndpointError, match=f"'{endpoint}' is a stream; ask for it with stream_doc"):
@@ -92,7 +92,7 @@ def test_no_endpoint_falls_back_to_a_legacy_document(flow: RunningFlow, executor
     named = {schema[side]["name"] for schema in schemas.values() for side in ("input", "output")}
     streams = {name for name, schema in schemas.items() if schema["is_generator"]}
     assert named <= set(vars(documents))
-    assert streams == ({"/emit", "/pack"} if executor == 2 else {"/progress"})
+    assert streams == ({"/emit", "/pack", "/export"} if executor == 2 else {"/progress"})
 
 
 def test_fit_in_several_requests_is_refused(client: FlowClient, flow: RunningFlow) -> None:

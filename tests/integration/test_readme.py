@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -47,12 +48,55 @@ def tiny_flow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningFlow]
         yield flow
 
 
-def test_a_plain_jina_client_feeds_fits_and_encodes(tmp_path: Path) -> None:
+class Tuned(NamedTuple):
+    """A Flow in which the README's gRPC script has run, and what that printed."""
+
+    flow: RunningFlow
+    printed: str
+
+
+@pytest.fixture(scope="module")
+def tuned(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tuned]:
+    """A Flow as the README starts it, with a collection and a run."""
+    with running_flow(tmp_path_factory.mktemp("images"), free_ports=True) as flow:
+        yield Tuned(flow, run([sys.executable, "-c", script("grpc")], flow, README.parent))
+
+
+def test_a_plain_jina_client_feeds_fits_and_encodes(tuned: Tuned) -> None:
     """The README's gRPC script, with document classes of its own, ends with an embedding of a promoted version."""
-    with running_flow(tmp_path / "workspace", free_ports=True) as flow:
-        printed = run([sys.executable, "-c", script("grpc")], flow, tmp_path)
-    assert "succeeded better than the active version" in printed
-    assert "(32,) made by v1" in printed
+    assert "succeeded better than the active version" in tuned.printed
+    assert "(32,) made by v1" in tuned.printed
+
+
+def test_a_bundled_file_is_imported_and_linted(tuned: Tuned) -> None:
+    """The README's import takes every row, and the table that it prints has counts and findings."""
+    printed = run([sys.executable, "-c", script("import")], tuned.flow, README.parent)
+    assert printed.startswith("6678 accepted, 0 known, 0 refused\n150 anchors, ")
+    assert "\nwarning   judged both ways" in printed
+
+
+def test_files_of_every_sort_come_in_and_go_out(tuned: Tuned, tmp_path: Path) -> None:
+    """The README's files are accepted whole; what is taken out comes back, and what is deleted is counted."""
+    classes, scores, ids, trec = run(
+        [sys.executable, "-c", script("files")], tuned.flow, tmp_path
+    ).splitlines()
+    assert all("refused=0" in report for report in (classes, scores, ids, trec))
+    assert "accepted=12" in classes
+    assert "accepted=1, known=0, contradicted=1" in ids
+    exported, back, *deleted = run([sys.executable, "-c", script("out")], tuned.flow, tmp_path).splitlines()
+    assert "documents=3" in exported
+    assert "accepted=3, known=0" in back
+    assert [eval(tags)["documents"] for tags in deleted] == [1, 3]  # our own script printed it
+
+
+def test_what_a_run_learnt_from_is_read_again_and_in_parts(tuned: Tuned) -> None:
+    """The README's snapshot has the run's checksum, and its two shards are all of the anchors."""
+    whole, *parts, holdout = run(
+        [sys.executable, "-c", script("snapshot")], tuned.flow, README.parent
+    ).splitlines()
+    assert whole == "300 anchors, as then"
+    assert list(map(int, parts)) == [150, 150]
+    assert 0 < int(holdout) < 100
 
 
 def test_the_same_goes_over_http_with_curl(tiny_flow: RunningFlow, tmp_path: Path) -> None:

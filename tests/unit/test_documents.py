@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from finetuner.documents import Document, content_kind, content_of, label_of, labelled
+from finetuner.documents import Document, content_kind, content_of, id_of, label_of, labelled
 from finetuner.errors import ContentError, LabelError
 
 
@@ -111,3 +111,12 @@ def test_the_other_kind_of_content_is_refused_and_mentioned() -> None:
         content_of(Document(id="d1", blob=np.ones(2)), "text")
     with pytest.raises(ContentError, match=r"'d2' has no \.blob, which is needed here; it has a \.text"):
         content_of(Document(id="d2", text="a"), "blob")
+
+
+@pytest.mark.parametrize("given", [None, "", "a\0b", "\ud800", "é" * 1001])
+def test_an_id_is_what_every_database_can_keep(given: str | None) -> None:
+    """Not empty, Unicode without NUL, and at most 2,000 bytes; else a typed error says so."""
+    assert id_of("é" * 1000) == "é" * 1000
+    assert id_of(7) == "7"
+    with pytest.raises(ContentError, match="id"):
+        id_of(given)

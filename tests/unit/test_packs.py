@@ -9,7 +9,7 @@ from executors.documents import pack_from_wire, pack_to_wire
 from finetuner.documents import Document, labelled
 from finetuner.errors import ContentError, LabelError
 from finetuner.matches import MatchSet, MatchSetBuilder
-from finetuner.packs import packed
+from finetuner.packing import packed
 
 
 def documents(*, blobs: bool, anchors: int = 40, contents: int = 25, seed: int = 0) -> list[Document]:
@@ -66,9 +66,9 @@ def test_packs_come_while_documents_are_made() -> None:
 
 
 def test_the_kind_can_be_chosen() -> None:
-    """Of documents with both, the array goes by default, and the text if it is asked for."""
-    assert isinstance(next(packed(documents(blobs=True))).contents, np.ndarray)
-    assert next(packed(documents(blobs=True), kind="text")).contents[0].startswith("text")
+    """Of documents with both, both go by default, and the text alone if it is asked for."""
+    assert next(packed(documents(blobs=True))).blobs is not None
+    assert next(packed(documents(blobs=True), kind="text")).blobs is None
 
 
 def test_no_documents_are_no_packs() -> None:

@@ -351,3 +351,18 @@ def test_a_chain_of_a_hundred_thousand_is_one_group() -> None:
     groups = positive_groups(chain)
     assert groups is not None
     assert np.bincount(groups).max() == length - 2
+
+
+def test_weights_of_judgements_reach_the_batch() -> None:
+    """A judged pair weighs what its judgement says, every other pair 1; without any weights there is no matrix."""
+    light, plain = labelled({}, 1, 0.25), labelled({}, -1)
+    matches = [Document(text="a", id="a", tags=light), Document(text="b", id="b", tags=plain)]
+    weighted = MatchSet.from_documents([Document(text="q", id="q", matches=matches)])
+    (batch,) = MatchSampler(weighted, batch_size=4, matches_per_anchor=4, seed=0).epoch(0)
+    assert batch.weight is not None
+    assert [weighted.ids[row] for row in batch.contents] == ["q", "a", "b"]
+    assert batch.weight.tolist() == [[1, 0.25, 1]]
+    matches[0].tags = labelled({}, 1)
+    unweighted = MatchSet.from_documents([Document(text="q", id="q", matches=matches)])
+    (batch,) = MatchSampler(unweighted, batch_size=4, matches_per_anchor=4, seed=0).epoch(0)
+    assert batch.weight is None

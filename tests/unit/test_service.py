@@ -80,7 +80,7 @@ def fit(service: TuningService, documents: list[Document], **options: Any) -> di
     """Return the summary of a run once it has ended."""
     run, new = service.create_run(RunOptions.parse({**QUICK, **options}, where="/fit"))
     assert new
-    service.start_run(run, service.match_set(documents))
+    service.start_run(run, *service.match_set(documents))
     until(lambda: run.state() in FINAL)
     return run.summary()
 
@@ -316,7 +316,7 @@ def test_a_queued_run_is_compared_with_what_is_active_when_it_begins(
     runs = []
     for name, own in options.items():
         run, _ = service.create_run(RunOptions.parse({**QUICK, **own}, where="/fit"), name)
-        service.start_run(run, service.match_set(DOCUMENTS))
+        service.start_run(run, *service.match_set(DOCUMENTS))
         runs.append(run)
     started.set()
     until(lambda: runs[1].state() in FINAL)
@@ -392,7 +392,7 @@ def test_a_killed_training_is_a_failed_run_and_serving_goes_on(
     service = start()
     before, _ = service.encode(QUERIES)
     run, _ = service.create_run(RunOptions(epochs=10_000))
-    service.start_run(run, service.match_set(DOCUMENTS))
+    service.start_run(run, *service.match_set(DOCUMENTS))
     until(lambda: Recorded.last)
     os.kill(Recorded.last, signal.SIGKILL)
     until(lambda: run.state() in FINAL)
@@ -455,7 +455,7 @@ def test_a_version_is_evaluated_beside_base_and_active(start: Open, version: str
     """The gains are those of the version that was asked for over the others, whichever it is."""
     service = start()
     service.promote("v1")
-    found = service.evaluate(service.match_set(match_documents(40, seed=5)), JudgeOptions(version=version))
+    found = service.evaluate(service.match_set(match_documents(40, seed=5))[0], JudgeOptions(version=version))
     assert list(found["metrics"]) == ranked
     for other in ranked[:-1]:
         gain = found["metrics"][ranked[-1]]["map"] - found["metrics"][other]["map"]
@@ -466,13 +466,13 @@ def test_an_evaluation_knows_the_users_own_label_values(start: Open) -> None:
     """With 0 for negative it finds what it finds with -1."""
     service = start()
     zeros = match_documents(40, seed=5, label=lambda same: 1 if same else 0)
-    found = service.evaluate(service.match_set(zeros), JudgeOptions(positive_label=1, negative_label=0))
-    assert found == service.evaluate(service.match_set(match_documents(40, seed=5)), JudgeOptions())
+    found = service.evaluate(service.match_set(zeros)[0], JudgeOptions(positive_label=1, negative_label=0))
+    assert found == service.evaluate(service.match_set(match_documents(40, seed=5))[0], JudgeOptions())
 
 
 def test_an_unknown_version_is_not_evaluated(start: Open) -> None:
     """Its name is the error."""
     service = start()
     with pytest.raises(UnknownVersionError, match="there is no version 'v9'"):
-        service.evaluate(service.match_set(DOCUMENTS), JudgeOptions(version="v9"))
+        service.evaluate(service.match_set(DOCUMENTS)[0], JudgeOptions(version="v9"))
     assert JudgeOptions().version == "active"

@@ -1,7 +1,7 @@
 """What the Executors share: streams that tell how they ended, request parameters, documents on the wire."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import numpy as np
@@ -19,8 +19,9 @@ from executors.documents import (
 )
 from executors.match_data import MatchDataExecutor
 from executors.parameters import given, parse
-from executors.streams import framed, typed, unframed
+from executors.streams import Frames, check_end, framed, typed
 from finetuner import errors
+from finetuner.checksums import DocumentChecksum
 from finetuner.documents import Document, label_of, labelled
 from finetuner.errors import (
     ContentError,
@@ -42,12 +43,6 @@ async def stream(count: int, error: Exception | None = None) -> AsyncIterator[Re
         raise error
 
 
-async def listed(documents: list[Report]) -> AsyncIterator[Report]:
-    """Yield what is listed."""
-    for document in documents:
-        yield document
-
-
 async def gathered(documents: AsyncIterator[Report]) -> list[Report]:
     """Return all documents of a stream."""
     return [document async for document in documents]
@@ -59,8 +54,18 @@ def sent(count: int, error: Exception | None = None) -> list[Report]:
 
 
 def received(frames: list[Report]) -> list[str]:
-    """Return the ids that a client gets from frames."""
-    return [document.id for document in asyncio.run(gathered(unframed(listed(frames), what="/emit")))]
+    """Return the ids that a client gets from frames, up to the last one."""
+    return list(receive(frames))
+
+
+def receive(frames: list[Report]) -> Iterator[str]:
+    """Yield the ids of documents as a client gets them."""
+    followed = Frames("/emit")
+    for frame in frames:
+        if followed.end(frame) is not None:
+            return
+        yield frame.id
+    raise followed.cut()
 
 
 @pytest.mark.parametrize("count", [0, 1, 3])
@@ -76,14 +81,9 @@ def test_an_error_travels_in_its_own_class() -> None:
     """What came before it arrives; then the client raises what the service raised."""
     frames = sent(2, UnknownRunError("there is no run 'r1'"))
     assert len(frames) == 3
-    arrived = []
-
-    async def receive() -> None:
-        async for document in unframed(listed(frames), what="/progress"):
-            arrived.append(document.id)
-
+    arrived: list[str] = []
     with pytest.raises(UnknownRunError, match="there is no run 'r1'"):
-        asyncio.run(receive())
+        arrived.extend(receive(frames))
     assert arrived == ["0", "1"]
 
 
@@ -106,6 +106,30 @@ def test_a_stream_that_lost_a_document_is_an_error() -> None:
     del frames[1]
     with pytest.raises(StreamError, match="/emit: 2 documents came, 3 were sent"):
         received(frames)
+
+
+def test_what_there_is_to_say_of_the_whole_is_in_the_last_frame() -> None:
+    """It is asked for when all documents are through, and the client gets it with their number."""
+    told: dict[str, Any] = {}
+
+    async def documents() -> AsyncIterator[Report]:
+        yield Report(id="0")
+        told["position"] = 3
+
+    [_, last] = asyncio.run(gathered(framed(documents(), Report, end=lambda: told)))
+    followed = Frames("/emit")
+    followed.end(Report(id="0"))
+    assert followed.end(last) == {"documents": 1, "error": None, "position": 3}
+
+
+def test_another_checksum_than_that_of_what_came_is_an_error() -> None:
+    """A stream whose documents changed on the way is not taken for complete, nor one that tells no checksum."""
+    checksum = DocumentChecksum()
+    checksum.add(Document(id="a", text="who?"))
+    check_end(checksum, {"checksum": checksum.hexdigest()}, what="/emit")
+    for end in ({"checksum": DocumentChecksum().hexdigest()}, {}):
+        with pytest.raises(StreamError, match="/emit: what came has another checksum"):
+            check_end(checksum, end, what="/emit")
 
 
 def test_a_user_may_keep_other_things_under_our_key() -> None:
@@ -175,18 +199,18 @@ def test_embeddings_are_stamped_with_their_version() -> None:
 def test_a_document_without_a_name_is_named_by_its_content() -> None:
     """The same content has the same name next time, as an anchor and as a match; given names stay."""
     first, again = (
-        named([MatchDocument(id=None, text="a", matches=DocList[ContentDocument]([ContentDocument(id=None, text="b")]))])[0]
+        next(named([MatchDocument(id=None, text="a", matches=DocList[ContentDocument]([ContentDocument(id=None, text="b")]))]))
         for _ in range(2)
     )  # fmt: skip
     assert first.id == again.id != first.matches[0].id == again.matches[0].id
     assert len(str(first.id)) == 32
-    assert named([ContentDocument(id="mine", text="a")])[0].id == "mine"
+    assert next(named([ContentDocument(id="mine", text="a")])).id == "mine"
 
 
 def test_a_document_with_neither_name_nor_content_is_refused() -> None:
     """There is nothing to name it by."""
     with pytest.raises(ContentError, match="has no content"):
-        named([ContentDocument(id=None)])
+        list(named([ContentDocument(id=None)]))
 
 
 def test_docarrays_older_name_is_offered() -> None:

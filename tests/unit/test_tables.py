@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from finetuner.doors.tables import Row, read_table
 from finetuner.errors import SourceError
-from finetuner.sources.tables import Row, read_table
 
 
 def _written(folder: Path, data: bytes) -> Path:

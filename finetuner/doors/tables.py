@@ -5,6 +5,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from finetuner.doors.lines import LONGEST, read_lines
+from finetuner.doors.portions import Portion, in_portions
 from finetuner.errors import SourceError
 
 
@@ -33,16 +35,43 @@ def read_table(path: Path, *, required: Sequence[str]) -> Iterator[Row]:
         SourceError: If the file is missing, not UTF-8 or no CSV, if its header lacks a required column or has a
             name twice, or if a row has another number of cells than the header.
     """
-    cells = _cells(path)
+    rows = _read_rows(path, required, delimiter=",")
+    _, header = next(rows)
+    for line, row in rows:
+        yield Row(line, dict(zip(header, row, strict=True)))
+
+
+def read_columns(path: Path, names: Sequence[str], *, delimiter: str = ",") -> Iterator[Portion]:
+    """Read some columns of a UTF-8 CSV file with a header, many rows at a time.
+
+    Args:
+        path: The file.
+        names: The columns, which must be there.
+        delimiter: What parts the cells.
+
+    Raises:
+        SourceError: As :func:`read_table` does; what was read before is yielded first.
+    """
+    rows = _read_rows(path, names, delimiter=delimiter)
+    _, header = next(rows)
+    places = [header.index(name) for name in names]
+    chosen = ((line, [row[place] for place in places], sum(map(len, row))) for line, row in rows)
+    yield from in_portions(chosen, names, where=f"{path}:")
+
+
+def _read_rows(path: Path, required: Sequence[str], *, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield line and cells of the header, and then of each row."""
+    cells = _cells(path, delimiter)
     line, header = next(cells, (1, []))
     _check_header(f"{path}:{line}", header, required)
+    yield line, header
     for line, row in cells:
         if len(row) != len(header):
             raise SourceError(
                 f"{path}:{line}: the row has {len(row)} cells, the header {len(header)}; "
                 "put cells with a comma, a quote or a line break between double quotes"
             )
-        yield Row(line, dict(zip(header, row, strict=True)))
+        yield line, row
 
 
 def _check_header(where: str, header: Sequence[str], required: Sequence[str]) -> None:
@@ -57,9 +86,10 @@ def _check_header(where: str, header: Sequence[str], required: Sequence[str]) ->
         raise SourceError(f"{where}: the header has the column {', '.join(map(repr, twice))} more than once")
 
 
-def _cells(path: Path) -> Iterator[tuple[int, list[str]]]:
+def _cells(path: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
     """Yield the line on which a row begins, and its cells."""
-    reader = csv.reader(_lines(path), strict=True)
+    csv.field_size_limit(max(csv.field_size_limit(), LONGEST))  # by default a cell has 128 KiB at most
+    reader = csv.reader((line for _, line in read_lines(path)), delimiter=delimiter, strict=True)
     while True:
         line = reader.line_num + 1
         try:
@@ -70,17 +100,3 @@ def _cells(path: Path) -> Iterator[tuple[int, list[str]]]:
             raise SourceError(f"{path}:{line}: the row is no CSV: {error}") from error
         if row:
             yield line, row
-
-
-def _lines(path: Path) -> Iterator[str]:
-    # decoded line by line, and not by the file object in blocks: so a fault is named with its line
-    try:
-        with path.open("rb") as file:
-            for number, line in enumerate(file, 1):
-                yield line.decode("utf-8-sig" if number == 1 else "utf-8")
-    except UnicodeDecodeError as error:
-        raise SourceError(
-            f"{path}:{number}: the line is not UTF-8: {error.reason}; save the file as UTF-8"
-        ) from error
-    except OSError as error:
-        raise SourceError(f"{path}: the file cannot be read: {error.strerror}") from error
