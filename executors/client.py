@@ -123,7 +123,7 @@ class FlowClient:
         """
         if "cursor" in parameters:
             raise OptionError("packs: a cursor is given, and the stream keeps its own; leave it out")
-        return PackStream(self, {**parameters, "collection": collection}, patience)
+        return PackStream(self, {**parameters, "collection": collection}, patience=patience)
 
     def frames(
         self, endpoint: str, parameters: dict[str, Any]
@@ -181,7 +181,7 @@ class PackStream:
             which exactly the same is emitted again.
     """
 
-    def __init__(self, client: FlowClient, parameters: dict[str, Any], patience: float) -> None:
+    def __init__(self, client: FlowClient, parameters: dict[str, Any], *, patience: float = 10) -> None:
         self.snapshot: dict[str, Any] = {}
         self._client = client
         self._parameters = parameters

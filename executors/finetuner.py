@@ -8,9 +8,9 @@ from typing import Any, AsyncIterator, TypeVar  # noqa: UP035  jina knows no oth
 
 from docarray import DocList
 from jina import Executor, requests
-from pydantic import Field
+from pydantic import Field, validator
 
-from executors.client import FlowClient
+from executors.client import FlowClient, PackStream
 from executors.documents import (
     ContentDocument,
     MatchDocument,
@@ -34,7 +34,17 @@ class DataOptions(Options):
     """Where match data comes from if not with the request."""
 
     collection: str | None = Field(default=None, description="A collection of the data Executor.")
-    emit: dict[str, Any] = Field(default_factory=dict, description="Parameters of its /emit.")
+    emit: dict[str, Any] = Field(
+        default_factory=dict,
+        description="Parameters of its /pack, but for collection, kind, tags and cursor.",
+    )
+
+    @validator("emit")
+    def _leave_ours(cls, emit: dict[str, Any]) -> dict[str, Any]:
+        ours = sorted({"collection", "kind", "tags", "cursor"} & emit.keys())
+        if ours:
+            raise ValueError(f"{ours[0]} is not for the request to say; name the collection beside emit")
+        return emit
 
 
 class FitOptions(RunOptions, DataOptions):
@@ -200,7 +210,9 @@ class FinetunerExecutor(Executor):
             events, position = run.events_after(position)
             for event in events:
                 yield Report(id=run.id, tags=event)
-            if any(event["event"] in FINAL for event in events) or not position:
+                if event["event"] in FINAL:
+                    return  # what a process reports while it is being killed comes too late
+            if not position:
                 return
             await asyncio.sleep(0.1)
 
@@ -216,9 +228,8 @@ class FinetunerExecutor(Executor):
     def _pull(self, options: DataOptions) -> tuple[MatchSet, dict[str, Any]]:
         """Return a collection of the data Executor as a match set, and what exactly it was."""
         builder = self._service.builder()
-        packs = FlowClient(str(self._match_data)).packs(
-            str(options.collection), **{**options.emit, "kind": self._service.kind}
-        )
+        asked = {**options.emit, "collection": options.collection, "kind": self._service.kind}
+        packs = PackStream(FlowClient(str(self._match_data)), asked)
         try:
             for pack in packs:
                 builder.extend(pack)

@@ -140,6 +140,7 @@ class MatchDataExecutor(Executor):
         """Delete documents with all that was said about them, or a whole collection. See :class:`DeleteOptions`."""
         options = parse(DeleteOptions, parameters, where="/delete")
         deleted = await asyncio.to_thread(self._store.delete, options.collection, options.ids)
+        self._emitter.forget()
         return DocList[Report]([Report(id=options.collection, tags=asdict(deleted))])
 
     @requests(on="/emit", request_schema=StreamRequest, response_schema=MatchDocument)

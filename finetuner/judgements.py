@@ -33,7 +33,7 @@ class Settled:
 
 
 class Judgements:
-    """Gathers judgements about rows of contents; 40 bytes each."""
+    """Gathers judgements about rows of contents: 24 bytes for each, and 16 for each anchor."""
 
     def __init__(self) -> None:
         self._anchors, self._counts, self._matches = array("q"), array("q"), array("q")

@@ -65,6 +65,8 @@ class Emitter:
     def lint(self, parameters: Mapping[str, Any]) -> LintReport:
         """Return what is doubtful about a collection; parameters and errors are those of :meth:`packs`."""
         options, own = _parted(PackOptions, parameters, where="/lint")
+        if options.cursor is not None:
+            raise OptionError("/lint: a report is about all of a collection; leave cursor out")
         made = options.collection in SOURCES
         return lint(
             (pack for pack, _ in self._packs(options, own)),
@@ -73,6 +75,10 @@ class Emitter:
             seed=options.split_seed,
             contradictions=None if made else self._store.contradictions(options.collection),
         )
+
+    def forget(self) -> None:
+        """Let go of all match data in memory: some of it has been deleted."""
+        self._cache.clear()
 
     def _packs(self, options: PackOptions, own: Mapping[str, Any]) -> Emission[Pack]:
         if options.collection in SOURCES:

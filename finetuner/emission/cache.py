@@ -54,6 +54,11 @@ class PackCache:
             while sum(one.nbytes for one in self._streams.values()) > self._limit:
                 self._streams.popitem(last=False)
 
+    def clear(self) -> None:
+        """Let go of everything."""
+        with self._lock:
+            self._streams.clear()
+
     def fits(self, nbytes: int) -> bool:
         """Return whether a stream of so many bytes can be kept."""
         return nbytes <= self._limit

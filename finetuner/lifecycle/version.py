@@ -136,6 +136,8 @@ def card(about: dict[str, Any]) -> str:
         f"- parent: {about.get('parent') or 'none, this is a base'}",
         f"- run: {about.get('run') or 'none'}",
     ]
+    if data := about.get("data"):
+        lines.append(f"- match data: {_data(data)}, checksum {data['checksum']}")
     evaluation = about.get("evaluation") or {}
     metrics = evaluation.get("metrics") or {}
     if metrics:
@@ -151,3 +153,10 @@ def card(about: dict[str, Any]) -> str:
             f"| {name} | " + " | ".join(f"{m[name]:.4f}" for m in metrics.values()) + " |" for name in names
         ]
     return "\n".join(lines) + "\n"
+
+
+def _data(data: dict[str, Any]) -> str:
+    if data["collection"] is None:
+        return "documents that came with the request"
+    where = f" at position {data['position']}" if data["position"] else ""
+    return f"collection `{data['collection']}`{where} with {json.dumps(data['parameters'])}"

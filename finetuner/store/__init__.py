@@ -160,7 +160,8 @@ class MatchStore:
     def log(self, collection: str) -> Iterator[Feed]:
         """Read everything that was ever fed to a collection and not deleted, in its order.
 
-        Fed to another collection, one after the other, it makes an equal one.
+        Fed to another collection, one after the other, it makes an equal one, though its positions may be counted
+        otherwise. All of it is read in one transaction, which stays open as long as its reader takes.
 
         Raises:
             UnknownCollectionError: If there is no such collection.

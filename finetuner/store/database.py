@@ -27,6 +27,8 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from finetuner.errors import MatchDataError, OptionError, SourceError
 from finetuner.store.migrations import is_current, migrate
+from finetuner.store.schema import metadata
+from finetuner.store.statistics import state_statistics
 
 BUSY_SECONDS = 60
 """How long a writer waits for the writer of another process."""
@@ -67,6 +69,8 @@ def open_engine(url: str) -> Engine:
         if not up_to_date:  # so that opening does not wait for somebody who feeds
             with engine.connect().execution_options(writing=True) as connection, connection.begin():
                 migrate(connection)
+                if engine.dialect.name == "sqlite":
+                    state_statistics(connection)
     except ModuleNotFoundError as error:
         raise OptionError(f"match store {address}: its driver {error.name!r} is not installed") from error
     except (DatabaseError, OSError) as error:
@@ -163,7 +167,7 @@ def erase(engine: Engine) -> None:
                 # the log still holds old pages; where a reader needs them they go with a later deletion
                 connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
             else:
-                connection.exec_driver_sql("VACUUM")
+                connection.exec_driver_sql(f"VACUUM {', '.join(metadata.tables)}")
     except DatabaseError as error:
         raise MatchDataError(
             f"match store {engine.url}: {error.orig}; it is deleted, but may still be on the disk"

@@ -73,7 +73,7 @@ documents = _in_collection(
     Column("blob_hash", ForeignKey(contents.c.hash), index=True),
     Column("feed", Integer, nullable=False),
     # the first feed in which it was an anchor or a match; an index of judgements by match would tell it too, but
-    # costs more than all the rest of a large feed
+    # commits of scattered rows would rewrite most of it each time
     Column("referred", Integer),
     UniqueConstraint("collection_id", "name"),
 )

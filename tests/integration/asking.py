@@ -16,9 +16,14 @@ from numpy.typing import NDArray
 
 from demo.flow import RunningFlow
 from executors.client import FlowClient
-from executors.documents import ContentDocument, MatchDocument, Report, to_wire
-from finetuner.documents import TAG, Document, ours
+from executors.documents import ContentDocument, MatchDocument, PackDocument, Report, pack_to_wire, to_wire
+from finetuner.documents import TAG, Document, label_of, ours
 from finetuner.models import Embeddings
+from finetuner.packing import unpacked
+from finetuner.packs import Pack
+
+Judged = list[tuple[str, str, float | None]]
+"""Anchor, match and label, by ids."""
 
 LONG: dict[str, Any] = {"epochs": 10_000, "patience": 10_000}
 """Options of a run that trains for longer than any test."""
@@ -57,6 +62,43 @@ def without_cursor(tags: dict[str, Any]) -> dict[str, Any]:
     kept = {name: value for name, value in ours(tags).items() if name != "cursor"}
     rest = {name: value for name, value in tags.items() if name != TAG}
     return {**rest, TAG: kept} if kept else rest
+
+
+def feed(client: FlowClient, collection: str, *anchors: Document, **parameters: Any) -> dict[str, Any]:
+    """Feed anchors, and return the report."""
+    tags: dict[str, Any] = client.post("/feed", wired(anchors), collection=collection, **parameters)[0].tags
+    return tags
+
+
+def feed_packs(
+    client: FlowClient, collection: str, packs: Iterable[Pack], **parameters: Any
+) -> dict[str, Any]:
+    """Feed packs, and return the report."""
+    documents = DocList[PackDocument](map(pack_to_wire, packs))
+    tags: dict[str, Any] = client.post("/feed_packs", documents, collection=collection, **parameters)[0].tags
+    return tags
+
+
+def judged(client: FlowClient, collection: str, **parameters: Any) -> Judged:
+    """Return what a collection says."""
+    return [
+        (one.id, match.id, label_of(match))
+        for one in unpacked(client.packs(collection, **parameters))
+        for match in one.matches
+    ]
+
+
+def snapshot(client: FlowClient, collection: str, **parameters: Any) -> dict[str, Any]:
+    """Read a collection, and return what exactly came."""
+    packs = client.packs(collection, **parameters)
+    for _ in packs:
+        pass
+    return packs.snapshot
+
+
+def listed(client: FlowClient) -> dict[str, dict[str, Any]]:
+    """Return what each collection holds."""
+    return {report.id: report.tags for report in client.post("/collections")}
 
 
 def tune(client: FlowClient, documents: DocList[MatchDocument] | None = None, **options: Any) -> Any:

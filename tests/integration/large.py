@@ -83,14 +83,14 @@ class Site:
 
     def kill(self) -> None:
         """Kill all of its processes."""
-        with contextlib.suppress(ProcessLookupError):
+        if self._flow.process.poll() is None:
             os.killpg(self._flow.process.pid, signal.SIGKILL)
-        self._flow.process.wait()
+            self._flow.process.wait()
         self._running.close()
         _wait_for(self._flow.ports)
 
     def start_executor(self) -> None:
-        """Start a data Executor where the one was that was killed."""
+        """Start a data Executor where the one was that was killed; the gateway has found it when this returns."""
         url = f"sqlite:///{self._workspace / 'match_data' / 'matches.db'}"
         arguments = (url, self._flow.ports[2], self._workspace)
         another = FORKS.Process(target=serve, args=arguments, daemon=True)
@@ -99,6 +99,14 @@ class Site:
         self._running.callback(another.kill)
         assert another.pid is not None, "it was started"
         self._executor = another.pid
+        until(self._has_executor)
+
+    def _has_executor(self) -> bool:
+        try:
+            self.client.post("/collections")
+        except ConnectionError:
+            return False
+        return True
 
     def kill_executor(self) -> None:
         """Kill the data Executor alone."""

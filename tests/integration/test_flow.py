@@ -13,6 +13,7 @@ from demo.flow import RunningFlow
 from executors.client import FlowClient
 from executors.documents import ContentDocument, MatchDocument, Report
 from finetuner.documents import Document, labelled
+from finetuner.training.run_folder import RunFolder
 from tests.integration.asking import (
     LONG,
     children,
@@ -193,6 +194,14 @@ def test_cancel_ends_a_training_at_once(client: FlowClient, flow: RunningFlow, t
         time.sleep(0.01)
     assert last == "cancelled"
     assert time.monotonic() - began < 2
+
+
+def test_progress_ends_with_the_end_of_a_run(client: FlowClient, flow: RunningFlow, two: str) -> None:
+    """What a training process reports while it is being killed does not come after the final state."""
+    client.post("/fit", collection=two, run="late", **LONG)
+    client.post("/cancel", run="late")
+    RunFolder(flow.log.parent / "finetuner" / "runs" / "late").report("epoch", {"epoch": 1})
+    assert stream(client, "/progress", run="late")[-1].tags["event"] == "cancelled"
 
 
 # versions

@@ -156,6 +156,16 @@ def test_a_stream_that_fails_midway_raises_and_is_sent_once(
     assert diary(trap).count(endpoint[1:]) == 1
 
 
+def test_a_stream_that_does_not_say_that_it_ends_was_cut(trap: RunningFlow) -> None:
+    """However orderly its connection was closed, what came is not taken for all there is."""
+    taken, error = asyncio.run(take(trap.client, "/silent", 10))
+    assert taken == ["1", "2"]
+    assert type(error) is StreamError
+    assert "the stream was cut after 2 documents" in str(error)
+    with pytest.raises(StreamError, match="the stream was cut after 2 documents"):
+        list(trap.client.frames("/silent", {}))
+
+
 def test_an_executor_sees_that_the_client_breaks_off(trap: RunningFlow) -> None:
     """Each of three clients that stop reading has its generator closed, wherever the stream was just then."""
     for number in range(1, 4):

@@ -41,6 +41,12 @@ class TrapExecutor(Executor):
         async for report in framed(self._reports(SourceError("page 3 is torn")), Report):
             yield report
 
+    @requests(on="/silent", request_schema=StreamRequest, response_schema=Report)
+    async def silent(self, doc: StreamRequest, **_: Any) -> AsyncIterator[Report]:
+        """Stream two reports, and end without saying so."""
+        yield Report(id="1", tags={})
+        yield Report(id="2", tags={})
+
     @requests(on="/endless", request_schema=StreamRequest, response_schema=Report)
     async def endless(self, doc: StreamRequest, **_: Any) -> AsyncIterator[Report]:
         """Stream reports until nobody listens any more."""

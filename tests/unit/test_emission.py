@@ -226,6 +226,21 @@ def test_nothing_is_kept_beyond_a_deletion_or_a_feed(store: DocumentStore) -> No
     assert len(names([pack for pack, _ in emitter.packs({"position": 1})])) == 1
 
 
+def test_a_report_is_about_all_of_a_collection(full: DocumentStore) -> None:
+    """A cursor, which would leave out what came before it, is refused."""
+    with pytest.raises(OptionError, match="leave cursor out"):
+        Emitter(full).lint({"cursor": "1-1-ffffffff"})
+
+
+def test_what_was_deleted_can_be_forgotten(full: DocumentStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A deletion must not leave contents in memory for the next reader."""
+    emitter = Emitter(full)
+    assert list(emitter.packs({}))
+    emitter.forget()
+    monkeypatch.setattr(full, "packs", lambda *_, **__: iter(()))
+    assert list(emitter.packs({})) == []
+
+
 def test_a_cache_keeps_no_more_than_its_limit() -> None:
     """Large streams pass through it, and of small ones the oldest go."""
     (pack,) = packed([fed(0)])

@@ -71,6 +71,30 @@ def test_the_card_shows_the_evaluation(registry: Registry, weights: Path) -> Non
     assert "| metric | v0 | candidate |\n|---|---|---|\n| map | 0.5000 | 0.7500 |\n" in card
 
 
+@pytest.mark.parametrize(
+    ("data", "line"),
+    [
+        (
+            {"collection": "shop", "position": 17, "checksum": "ab", "parameters": {"kind": "text"}},
+            '- match data: collection `shop` at position 17 with {"kind": "text"}, checksum ab\n',
+        ),
+        (
+            {"collection": "covid_qa", "position": 0, "checksum": "ab", "parameters": {"num_neg": 3}},
+            '- match data: collection `covid_qa` with {"num_neg": 3}, checksum ab\n',
+        ),
+        (
+            {"collection": None, "checksum": "ab"},
+            "- match data: documents that came with the request, checksum ab\n",
+        ),
+    ],
+)
+def test_the_card_names_the_match_data(
+    registry: Registry, weights: Path, data: dict[str, object], line: str
+) -> None:
+    """Whoever finds a version can have its exact data emitted again."""
+    assert line in (registry.register(weights, SPEC, {"data": data}).folder / "card.md").read_text()
+
+
 @pytest.mark.parametrize("name", ["v1", "v", "../root/versions/v0", "", "model.json", "active"])
 def test_an_unknown_version_is_named_with_those_that_are_known(
     registry: Registry, weights: Path, name: str

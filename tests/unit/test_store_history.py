@@ -344,3 +344,16 @@ def test_a_database_of_a_later_version_is_refused(store: DocumentStore, file: Pa
         later.commit()
     with pytest.raises(SourceError, match="version 99, and this program knows 1, 2"):
         DocumentStore(f"sqlite:///{file}")
+
+
+def test_a_large_collection_is_searched_by_its_indexes(store: DocumentStore, file: Path) -> None:
+    """A thousand documents by name, and the judgements of some anchors, need no walk through the collection."""
+    names = ", ".join(f"'{n}'" for n in range(1000))
+    with closing(sqlite3.connect(file)) as connection:
+        for query, index in (
+            (f"SELECT * FROM documents WHERE collection_id = 1 AND name IN ({names})", "name=?"),
+            (f"SELECT * FROM anchors WHERE collection_id = 1 AND anchor IN ({names})", "anchor=?"),
+            (f"SELECT * FROM judgements WHERE collection_id = 1 AND anchor IN ({names})", "anchor=?"),
+        ):
+            ((*_, plan),) = connection.execute(f"EXPLAIN QUERY PLAN {query}")
+            assert index in plan
