@@ -40,7 +40,8 @@ version: '1'
 with: {{protocol: [grpc, http], port: [51000, 51001], host: 127.0.0.1}}
 executors:
   - name: plain
-    uses: benchmarks._plain_executor.PlainExecutor
+    uses: PlainExecutor
+    py_modules: [{Path(__file__).parent / '_plain_executor.py'}]
     uses_with: {{collection: {MADE}}}
     port: 51010
     host: 127.0.0.1
