@@ -9,7 +9,7 @@ from typing import Any
 from finetuner.emission.stream import Cursor, Stream
 from finetuner.packs import Pack
 
-CACHE_BYTES = 64 * 2**20
+CACHE_BYTES = 16 * 2**20
 """Bytes of packs that are kept in memory for the next reader."""
 
 Frame = tuple[Pack, Cursor]

@@ -27,7 +27,9 @@ class StreamOptions(Options):
     shard: int = Field(default=0, ge=0, description="Which of the disjoint parts to emit, counted from 0.")
     shards: int = Field(default=1, ge=1, description="Parts that together are everything.")
     split: Side | None = Field(
-        default=None, description="Emit only the anchors of training, validation or holdout."
+        default=None,
+        description="Emit only the anchors of training, validation or holdout. They are those of a run, unless its "
+        "encoder takes integers as floats.",
     )
     validation: float = Field(
         default=0.1, ge=0, le=0.5, description="Share of anchors in validation, as for /fit."
