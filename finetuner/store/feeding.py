@@ -14,7 +14,7 @@ from finetuner.errors import ContentError
 from finetuner.pack_checks import check_follows
 from finetuner.packs import Pack
 from finetuner.store.content_rows import form_in_words, form_of
-from finetuner.store.database import insert_new, rows_in
+from finetuner.store.database import ROWS_ASKED, insert_new, rows_in
 from finetuner.store.placing import NOWHERE, DocumentRows
 from finetuner.store.report import FeedReport
 from finetuner.store.sayings import Line, Pair, Said, news
@@ -175,7 +175,13 @@ class FeedWriter:
             .order_by(judgements.c.feed, judgements.c.place)
         )
         key = tuple_(judgements.c.anchor, judgements.c.match)
+        wanted = sorted(pairs)
         found: defaultdict[Pair, Said] = defaultdict(Said)
-        for row in rows_in(self._scope.connection, query, key, pairs):
-            found[row.anchor, row.match].add(row.source, row.label, row.weight, row.tags)
+        for start in range(0, len(wanted), ROWS_ASKED):
+            part = wanted[start : start + ROWS_ASKED]
+            # the anchors once more: by pairs alone SQLite would walk through the whole collection
+            of_anchors = judgements.c.anchor.in_({anchor for anchor, _ in part})
+            rows = self._scope.connection.execute(query.where(of_anchors, key.in_(part))).all()
+            for row in rows:
+                found[row.anchor, row.match].add(row.source, row.label, row.weight, row.tags)
         return dict(found)

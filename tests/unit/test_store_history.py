@@ -12,6 +12,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from numpy.typing import NDArray
+from sqlalchemy import Engine, event
 
 from finetuner.documents import Document, labelled
 from finetuner.errors import ChangedDataError, ContentError, OptionError, SourceError, StreamError
@@ -357,3 +358,27 @@ def test_a_large_collection_is_searched_by_its_indexes(store: DocumentStore, fil
         ):
             ((*_, plan),) = connection.execute(f"EXPLAIN QUERY PLAN {query}")
             assert index in plan
+
+
+def test_known_pairs_are_found_without_a_walk_through_the_collection(
+    store: DocumentStore, file: Path
+) -> None:
+    """Judgements about what was judged before are looked up by their anchors, many at once too."""
+
+    def fed(label: int) -> list[Document]:
+        return [asked(f"q{n}", *(judged(f"m{m}", label) for m in range(10))) for n in range(20)]
+
+    store.feed_documents("c", fed(1))
+    asked_for: list[str] = []
+
+    def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        asked_for.append(statement)
+
+    event.listen(Engine, "before_cursor_execute", note)
+    store.feed_documents("c", fed(-1))
+    event.remove(Engine, "before_cursor_execute", note)
+    (statement,) = [one for one in asked_for if "FROM judgements JOIN feeds" in one]
+    with closing(sqlite3.connect(file)) as connection:
+        values = [1] * statement.count("?")
+        plans = [plan for *_, plan in connection.execute(f"EXPLAIN QUERY PLAN {statement}", values)]
+    assert any("SEARCH judgements USING PRIMARY KEY (collection_id=? AND anchor=?" in plan for plan in plans)
