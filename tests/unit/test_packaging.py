@@ -3,7 +3,6 @@
 import ast
 import re
 import subprocess
-import sys
 import tomllib
 from pathlib import Path
 
@@ -102,16 +101,3 @@ def test_make_alone_explains_every_target() -> None:
     shown = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     explained = re.findall(r"^  ([a-z0-9-]+) +\S", shown, re.MULTILINE)
     assert phony.split() == ["help", *explained]
-
-
-def test_the_library_needs_neither_jina_nor_docarray() -> None:
-    """With both out of reach, each module of the library can still be imported."""
-    code = (
-        "import importlib, pkgutil, sys\n"
-        "sys.modules.update(jina=None, docarray=None)\n"
-        "import finetuner\n"
-        "for module in pkgutil.walk_packages(finetuner.__path__, 'finetuner.'):\n"
-        "    if not module.name.endswith('__main__'):\n"
-        "        importlib.import_module(module.name)\n"
-    )
-    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
