@@ -149,7 +149,7 @@ class FlowClient:
 
 
 def _call(channel: Any, endpoint: str, parameters: dict[str, Any]) -> Any:
-    """Begin a stream; jina's own client takes 8 ms to do that, and hides how it failed."""
+    """Begin a stream; jina's own client needs an event loop for that, and hides how it failed."""
     request = jina_pb2.SingleDocumentRequestProto()
     request.header.exec_endpoint = endpoint
     request.document.CopyFrom(StreamRequest(parameters=parameters).to_protobuf())

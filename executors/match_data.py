@@ -181,7 +181,7 @@ class MatchDataExecutor(Executor):
     async def lint(self, docs: DocList[Report], parameters: dict[str, Any], **_: Any) -> DocList[Report]:
         """Return what is doubtful about a collection, as data, and as ``tags['table']`` for people.
 
-        Parameters: as for ``/pack``.
+        Parameters: those of :class:`finetuner.emission.LintOptions`, and of the collection as for ``/emit``.
         """
         report = await asyncio.to_thread(self._emitter.lint, given(parameters))
         name = str(given(parameters).get("collection", "default"))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-Rows = NDArray[np.int64]
+from finetuner.numbering import Rows, numbered
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,8 @@ class Judgements:
         """Return what holds."""
         came, matches = np.frombuffer(self._anchors, np.int64), np.frombuffer(self._matches, np.int64)
         labels, weights = np.frombuffer(self._labels, np.float64), np.frombuffer(self._weights, np.float64)
-        anchors, owner = _numbered(came)
+        first, owner = numbered(came)
+        anchors = came[first]
         owner = np.repeat(owner, np.frombuffer(self._counts, np.int64))
         itself = matches == anchors[owner]
         judged = ~itself & ~np.isnan(labels)
@@ -104,12 +105,3 @@ class Judgements:
                 "contradicted": int((again & ~equal).sum()),
             },
         )
-
-
-def _numbered(values: Rows) -> tuple[Rows, Rows]:
-    """Return different values in the order in which they first occur, and for each value its number."""
-    found, first, number = np.unique(values, return_index=True, return_inverse=True)
-    order = np.argsort(first)
-    rank = np.empty(len(order), np.int64)
-    rank[order] = np.arange(len(order))
-    return found[order], rank[number]

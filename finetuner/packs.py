@@ -24,6 +24,10 @@ BYTES = 32 * 2**20
 """Bytes of contents after which a pack is full."""
 
 
+REFUSALS = 20
+"""So many refusals are told one by one; of the others only the count."""
+
+
 @dataclass(frozen=True)
 class Refusal:
     """Something that was left out, and why.
@@ -70,6 +74,14 @@ class Pack:
     weights: NDArray[np.float64] | None = None
     anchor_tags: Sequence[str] | None = None
     match_tags: Sequence[str] | None = None
+
+    @classmethod
+    def of_documents(
+        cls, ids: Sequence[str], texts: Sequence[str] | None, blobs: Array | None, *, start: int = 0
+    ) -> "Pack":
+        """Return a pack of documents alone, without anchors."""
+        none = np.zeros(0, np.int64)
+        return cls(start, ids, texts, blobs, none, np.zeros(1, np.int64), none, np.zeros(0))
 
     @property
     def nbytes(self) -> int:

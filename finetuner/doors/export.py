@@ -11,7 +11,6 @@ its order, and ``anchor_number`` the anchors of a feed. A label is null where no
 
 import heapq
 import json
-import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
@@ -26,6 +25,7 @@ from finetuner.documents import Array
 from finetuner.doors import parquet
 from finetuner.doors.export_packs import COLUMNS, Columns, documents_of, judgements_of, pack_of
 from finetuner.doors.export_tables import FORMATS, TableWriter
+from finetuner.durable import sync, sync_tree
 from finetuner.errors import OptionError, SourceError
 from finetuner.packs import BYTES, MATCHES, Feed
 
@@ -73,9 +73,9 @@ def write_export(feeds: Iterable[Feed], folder: Path, format: Format = "parquet"
         exported = _write(feeds, aside, format)
         about = {"version": VERSION, "format": format, **exported._asdict()}
         (aside / "export.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
-        for path in [*aside.iterdir(), aside]:
-            _sync(path)
+        sync_tree(aside)
         aside.rename(folder)
+        sync(folder.parent)
     except ConnectionError:
         raise  # an OSError too, and about where the feeds come from
     except OSError as error:
@@ -148,14 +148,6 @@ def _write(feeds: Iterable[Feed], folder: Path, format: Format) -> Exported:
 
 def _bytes_of(blobs: Array | None) -> int:
     return 0 if blobs is None else blobs.nbytes
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _read_about(folder: Path) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from finetuner.doors.judging import Judge, Judged, Rows
 from finetuner.doors.portions import Portion
 from finetuner.doors.refusals import Refusals
 from finetuner.errors import ContentError, SourceError
+from finetuner.numbering import numbered
 from finetuner.packs import BYTES, MATCHES, Pack
 
 Numbers = NDArray[np.float64]
@@ -92,18 +93,7 @@ class DocumentGatherer:
     def rest(self) -> Iterator[Pack]:
         """Yield what is not yet in a pack."""
         if self._carried.ids:
-            none = np.array([], np.int64)
-            texts, blobs = _columns(self._carried.contents)
-            yield Pack(
-                0,
-                self._carried.ids,
-                texts,
-                blobs,
-                none,
-                np.zeros(1, np.int64),
-                none,
-                np.array([], np.float64),
-            )
+            yield Pack.of_documents(self._carried.ids, *_columns(self._carried.contents))
         self._carried = _Carried()
 
 
@@ -143,7 +133,9 @@ class JudgementGatherer:
         end = min(start + MATCHES - self._count, len(judged.anchors))
         both = np.stack([judged.anchors[start:end], judged.matches[start:end]], axis=1)
         row_of = np.full(len(judged.ids), -1, np.int64)
-        for document, place in _by_appearance(both.ravel()):
+        documents = both.ravel()
+        for place in numbered(documents)[0].tolist():
+            document = int(documents[place])
             content = judged.contents[document]
             if self._carried.size + size_of(content) > BYTES and (self._count or place > 1):
                 end = start + place // 2
@@ -195,7 +187,8 @@ class JudgementGatherer:
 def _pack(
     carried: _Carried, starts: Rows, anchors: Rows, matches: Rows, labels: Numbers, weights: Numbers
 ) -> Pack:
-    used = [document for document, _ in _by_appearance(np.stack([anchors, matches], axis=1).ravel())]
+    documents = np.stack([anchors, matches], axis=1).ravel()
+    used: list[int] = documents[numbered(documents)[0]].tolist()
     used.sort(key=lambda document: carried.contents[document] is None)  # those with content first
     row_of = np.empty(len(carried.ids), np.int64)
     row_of[used] = np.arange(len(used))
@@ -218,10 +211,3 @@ def _columns(contents: Sequence[str | Array | None]) -> tuple[list[str] | None, 
     texts = [content for content in contents if isinstance(content, str)]
     arrays = [content for content in contents if isinstance(content, np.ndarray)]
     return texts or None, np.array(arrays) if arrays else None
-
-
-def _by_appearance(rows: Rows) -> Iterable[tuple[int, int]]:
-    """Return each distinct value, in the order in which they first appear, and where that is."""
-    values, places = np.unique(rows, return_index=True)
-    order = np.argsort(places)
-    return zip(values[order].tolist(), places[order].tolist(), strict=True)

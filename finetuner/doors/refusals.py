@@ -1,10 +1,7 @@
 """Rows that a door does not take: it tells them, and goes on."""
 
 from finetuner.errors import MatchDataError
-from finetuner.packs import Refusal
-
-KEPT = 20
-"""Refusals that are told one by one; of the others only the count."""
+from finetuner.packs import REFUSALS, Refusal
 
 
 class Refusals:
@@ -29,5 +26,5 @@ class Refusals:
         if self._strict:
             raise type(error)(f"{place}: {error}")
         self.count += 1
-        if len(self.first) < KEPT:
+        if len(self.first) < REFUSALS:
             self.first.append(Refusal(place, str(error)))

@@ -11,7 +11,7 @@ from finetuner.checksums import DocumentChecksum, PackChecksum
 from finetuner.contents import content_hash
 from finetuner.documents import ContentKind, Document, content_kind, content_of
 from finetuner.emission.cache import PackCache
-from finetuner.emission.options import PackOptions, StoredOptions, StreamOptions
+from finetuner.emission.options import DataOptions, LintOptions, PackOptions, StoredOptions, StreamOptions
 from finetuner.emission.stream import Cursor, Emission, Summed
 from finetuner.errors import OptionError
 from finetuner.lint import LintReport, lint
@@ -20,12 +20,12 @@ from finetuner.packs import Pack
 from finetuner.sources import SOURCES, emit
 from finetuner.store import MatchStore
 
-__all__ = ["Cursor", "Emission", "Emitter", "PackOptions", "StoredOptions", "StreamOptions"]
+__all__ = ["Cursor", "Emission", "Emitter", "LintOptions", "PackOptions", "StoredOptions", "StreamOptions"]
 
 DOCUMENTS_AT_ONCE = 32
 """Anchors that are read together when documents are emitted one by one."""
 
-OptionsT = TypeVar("OptionsT", bound=StreamOptions)
+OptionsT = TypeVar("OptionsT", bound=DataOptions)
 
 
 class Emitter:
@@ -63,13 +63,19 @@ class Emitter:
         return Emission(Summed(unpacked(packs), DocumentChecksum(), position), _cursor(options))
 
     def lint(self, parameters: Mapping[str, Any]) -> LintReport:
-        """Return what is doubtful about a collection; parameters and errors are those of :meth:`packs`."""
-        options, own = _parted(PackOptions, parameters, where="/lint")
-        if options.cursor is not None:
-            raise OptionError("/lint: a report is about all of a collection; leave cursor out")
+        """Return what is doubtful about a collection.
+
+        Args:
+            parameters: Those of :class:`LintOptions`, and those of the collection, as for :meth:`packs`.
+
+        Raises:
+            OptionError: As :meth:`packs`.
+            UnknownCollectionError: As :meth:`packs`.
+        """
+        options, own = _parted(LintOptions, parameters, where="/lint")
         made = options.collection in SOURCES
         return lint(
-            (pack for pack, _ in self._packs(options, own)),
+            (pack for pack, _ in self._packs(PackOptions(**options.dict()), own)),
             validation=options.validation,
             holdout=options.holdout,
             seed=options.split_seed,

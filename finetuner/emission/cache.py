@@ -45,10 +45,13 @@ class PackCache:
     def stream(self, key: Hashable, fresh: Stream[Pack]) -> Stream[Pack]:
         """Return the stream that is kept under a key; if none is, a fresh one that is kept once it was read."""
         with self._lock:
-            return self._streams.get(key) or _Keeping(fresh, self, key)
+            if key not in self._streams:
+                return _Keeping(fresh, self, key)
+            self._streams.move_to_end(key)
+            return self._streams[key]
 
     def keep(self, key: Hashable, kept: _Kept) -> None:
-        """Keep a stream, and let go of those that were kept first, if they are too many bytes."""
+        """Keep a stream, and let go of those that nobody has read for longest, if they are too many bytes."""
         with self._lock:
             self._streams[key] = kept
             while sum(one.nbytes for one in self._streams.values()) > self._limit:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from finetuner.durable import sync, sync_tree
 from finetuner.errors import DamagedVersionError, UnknownVersionError
 from finetuner.lifecycle.version import DamagedVersion, Version, write_version
 from finetuner.models import EncoderSpec
@@ -48,9 +49,9 @@ class Registry:
         with self._lock:
             name = f"v{max((int(one.name[1:]) for one in self._folders()), default=-1) + 1}"
             version = write_version(aside, spec, {"version": name, **about})
-            _sync(aside)
+            sync_tree(aside)
             aside.rename(self._versions / name)
-            _sync_folder(self._versions)
+            sync(self._versions)
         return replace(version, folder=self._versions / name)
 
     @property
@@ -122,7 +123,7 @@ class Registry:
             file.flush()
             os.fsync(file.fileno())
         aside.replace(self._active)
-        _sync_folder(self._active.parent)
+        sync(self._active.parent)
 
 
 def _read(folder: Path) -> Version | DamagedVersion:
@@ -130,21 +131,3 @@ def _read(folder: Path) -> Version | DamagedVersion:
         return Version.read(folder)
     except DamagedVersionError as error:
         return DamagedVersion(folder.name, str(error))
-
-
-def _sync(folder: Path) -> None:
-    for path in folder.rglob("*"):
-        if path.is_file():
-            with path.open("rb") as file:
-                os.fsync(file.fileno())
-        else:
-            _sync_folder(path)
-    _sync_folder(folder)
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

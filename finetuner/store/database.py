@@ -153,7 +153,7 @@ def insert_new(connection: Connection, table: Table, rows: Sequence[Mapping[str,
 def rows_in(
     connection: Connection, query: AnySelect, column: "ColumnElement[Any]", values: Iterable[Any]
 ) -> Iterator[AnyRow]:
-    """Return the rows of a query whose ``column``, or tuple of columns, is one of the values."""
+    """Return the rows of a query whose ``column`` is one of the values."""
     wanted = list(values)
     for start in range(0, len(wanted), ROWS_ASKED):
         yield from connection.execute(query.where(column.in_(wanted[start : start + ROWS_ASKED]))).all()

@@ -90,16 +90,9 @@ def _carriers(connection: Connection, rows: Iterator[AnyRow]) -> Iterator[Pack]:
 def _carrier(rows: Sequence[AnyRow], found: dict[bytes, AnyRow]) -> Pack:
     texts = [found[row.text_hash] for row in rows if row.text_hash is not None]
     blobs = [found[row.blob_hash] for row in rows if row.blob_hash is not None]
-    nothing = np.zeros(0, np.int64)
-    return Pack(
-        start=0,
-        ids=[row.name for row in rows],
-        texts=[text_from(row.data) for row in texts] if texts else None,
-        blobs=blobs_from(blobs[0].dtype, blobs[0].shape, [row.data for row in blobs]) if blobs else None,
-        anchors=nothing,
-        offsets=np.zeros(1, np.int64),
-        matches=nothing,
-        labels=np.zeros(0),
+    arrays = blobs_from(blobs[0].dtype, blobs[0].shape, [row.data for row in blobs]) if blobs else None
+    return Pack.of_documents(
+        [row.name for row in rows], [text_from(row.data) for row in texts] if texts else None, arrays
     )
 
 

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from finetuner.numbering import Rows, numbered
 from finetuner.store.database import AnyRow
-
-Rows = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,7 @@ class Pairs:
         by_row = np.argsort(anchors)
         owner = by_row[np.searchsorted(anchors, anchor, sorter=by_row)]
         order = np.lexsort((place, feed, owner))
-        first, pair = _numbered((owner << 32 | match)[order])
+        first, pair = numbered((owner << 32 | match)[order])
         first = order[first]
         labels, weights = np.full(len(first), np.nan), np.ones(len(first))
         judged = ~np.isnan(columns[order, 4])
@@ -80,20 +79,3 @@ class Pairs:
             weights=weights,
             tags=newest if any(newest) else None,
         )
-
-
-def _numbered(keys: Rows) -> tuple[Rows, Rows]:
-    """Number different keys in the order in which they first occur.
-
-    Returns:
-        Where each one first occurs, and for each key its number.
-    """
-    _, first, number = np.unique(keys, return_index=True, return_inverse=True)
-    rank = np.empty(len(first), np.int64)
-    rank[np.argsort(first)] = np.arange(len(first))
-    return np.sort(first), rank[number]
-
-
-def in_order(rows: Rows) -> Rows:
-    """Return different rows in the order in which they first occur."""
-    return rows[np.sort(np.unique(rows, return_index=True)[1])]

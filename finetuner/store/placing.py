@@ -9,10 +9,9 @@ from sqlalchemy import bindparam, select, update
 from finetuner.contents import content_hash
 from finetuner.documents import Array
 from finetuner.errors import ContentError
-from finetuner.packs import Pack, Refusal
+from finetuner.packs import REFUSALS, Pack, Refusal
 from finetuner.store.content_rows import content_row
 from finetuner.store.database import AnyRow, insert_new, rows_in
-from finetuner.store.report import REFUSALS
 from finetuner.store.schema import contents, documents
 from finetuner.store.scope import FeedScope
 

@@ -8,20 +8,20 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import ColumnElement, Select, and_, func, select
+from sqlalchemy import ColumnElement, Select, Table, and_, func, select
 from sqlalchemy.engine import Connection
 
 from finetuner.documents import Array, ContentKind
 from finetuner.errors import ChangedDataError
+from finetuner.numbering import Rows, numbered
 from finetuner.packs import ANCHORS, MATCHES, Pack
 from finetuner.store.content_rows import blobs_from, bytes_of, text_from
 from finetuner.store.database import AnyRow, rows_in
-from finetuner.store.pairs import Pairs, Rows, in_order
+from finetuner.store.pairs import Pairs
 from finetuner.store.schema import anchor_tags, anchors, collections, contents, documents, judgements
 
 Chosen = Callable[[NDArray[np.uint8]], NDArray[np.bool_]]
 """Tells from the hashes of anchors' contents, (A, 16), which anchors are wanted."""
-
 
 FRAME_BYTES = 2**20
 """Bytes of contents that a pack brings at most: it is sent while the next one is read."""
@@ -93,8 +93,9 @@ class PackReader:
                 )
             yield connection
 
-    def _where(self, table_column: "ColumnElement[Any]", feed: "ColumnElement[Any]") -> "ColumnElement[bool]":
-        return and_(table_column == self._collection.id, feed <= self._asked.position)
+    def _until(self, table: Table) -> "ColumnElement[bool]":
+        """Return the condition that a row was there at the position."""
+        return and_(table.c.collection_id == self._collection.id, table.c.feed <= self._asked.position)
 
     def _page(self, connection: Connection, after: int, size: int) -> tuple[int | None, Rows]:
         """Return the place of the next page's last anchor, None if there is no more, and the rows that are wanted."""
@@ -102,7 +103,7 @@ class PackReader:
         query = (
             select(anchors.c.place, anchors.c.anchor, documents.c.text_hash, documents.c.blob_hash)
             .join(documents, _is_document(anchors, anchors.c.anchor))
-            .where(self._where(anchors.c.collection_id, anchors.c.feed), anchors.c.place > after)
+            .where(self._until(anchors), anchors.c.place > after)
             .where(anchors.c.place % of == number)
             .order_by(anchors.c.place)
             .limit(size)
@@ -120,7 +121,7 @@ class PackReader:
         """Part a page so that each part has few matches, unless one anchor alone has many."""
         count = (
             select(judgements.c.anchor, func.count().label("counted"))
-            .where(self._where(judgements.c.collection_id, judgements.c.feed))
+            .where(self._until(judgements))
             .group_by(judgements.c.anchor)
         )
         counted = {
@@ -137,7 +138,8 @@ class PackReader:
         for start, end in pairwise([0, *cuts, len(group)]):
             with self._transaction() as connection:
                 part, its_pairs = group[start:end], pairs.part(start, end)
-                rows = in_order(np.concatenate([part, its_pairs.matches]))
+                rows = np.concatenate([part, its_pairs.matches])
+                rows = rows[numbered(rows)[0]]
                 pack = self._pack(connection, part, its_pairs, rows[self._rows_in_stream(rows) < 0])
             yield pack
 
@@ -148,7 +150,7 @@ class PackReader:
         order = np.argsort(owner, kind="stable")
         owner, rows = owner[order], np.concatenate([group, pairs.matches])[order]
         if not self._asked.standalone:
-            first = np.sort(np.unique(rows, return_index=True)[1])
+            first, _ = numbered(rows)
             first = first[self._rows_in_stream(rows[first]) < 0]
             owner, rows = owner[first], rows[first]
         sizes = np.bincount(owner, self._sizes(connection, rows), len(group))
@@ -157,7 +159,7 @@ class PackReader:
     def _about(self) -> "Select[Any]":
         columns = [judgements.c[name] for name in ("anchor", "match", "feed", "place", "label", "weight")]
         tags = [judgements.c.tags] if self._asked.tags else []
-        return select(*columns, *tags).where(self._where(judgements.c.collection_id, judgements.c.feed))
+        return select(*columns, *tags).where(self._until(judgements))
 
     def _pack(self, connection: Connection, group: Rows, pairs: Pairs, new: Rows) -> Pack:
         start, ids, texts, blobs = self._carry(connection, new)
@@ -175,13 +177,10 @@ class PackReader:
             anchor_tags=tags,
             match_tags=pairs.tags,
         )
-        self._sent_all(new)
-        return pack
-
-    def _sent_all(self, new: Rows) -> None:
-        if self._asked.standalone:
+        if self._asked.standalone:  # the next pack begins anew
             self._row_of[new] = -1
             self._sent = 0
+        return pack
 
     def _rows_in_stream(self, rows: Rows) -> Rows:
         needed = int(rows.max(initial=0)) + 1
@@ -236,7 +235,7 @@ class PackReader:
     def _tags_of(self, connection: Connection, group: Rows) -> list[str] | None:
         query = (
             select(anchor_tags.c.anchor, anchor_tags.c.tags)
-            .where(self._where(anchor_tags.c.collection_id, anchor_tags.c.feed))
+            .where(self._until(anchor_tags))
             .order_by(anchor_tags.c.feed)
         )
         newest = {
@@ -249,7 +248,7 @@ class PackReader:
         is_lonely = documents.c.referred.is_(None) | (documents.c.referred > self._asked.position)
         query = (
             select(documents.c.row)
-            .where(self._where(documents.c.collection_id, documents.c.feed), is_lonely)
+            .where(self._until(documents), is_lonely)
             .where(documents.c.row % of == number)
             .order_by(documents.c.row)
             .limit(MATCHES)

@@ -2,10 +2,7 @@
 
 from dataclasses import dataclass, fields, replace
 
-from finetuner.packs import Refusal
-
-REFUSALS = 20
-"""So many of those that were refused are told one by one."""
+from finetuner.packs import REFUSALS, Refusal
 
 
 @dataclass(frozen=True)

@@ -227,9 +227,10 @@ def test_nothing_is_kept_beyond_a_deletion_or_a_feed(store: DocumentStore) -> No
 
 
 def test_a_report_is_about_all_of_a_collection(full: DocumentStore) -> None:
-    """A cursor, which would leave out what came before it, is refused."""
-    with pytest.raises(OptionError, match="leave cursor out"):
-        Emitter(full).lint({"cursor": "1-1-ffffffff"})
+    """What would leave something out, or what a report has no use for, is refused."""
+    for name, value in (("cursor", "1-1-ffffffff"), ("shards", 2), ("split", "training"), ("tags", True)):
+        with pytest.raises(OptionError, match=f"unknown option '{name}'"):
+            Emitter(full).lint({name: value})
 
 
 def test_what_was_deleted_can_be_forgotten(full: DocumentStore, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -242,12 +243,14 @@ def test_what_was_deleted_can_be_forgotten(full: DocumentStore, monkeypatch: pyt
 
 
 def test_a_cache_keeps_no_more_than_its_limit() -> None:
-    """Large streams pass through it, and of small ones the oldest go."""
+    """Large streams pass through it, and of small ones those go that nobody has read for longest."""
     (pack,) = packed([fed(0)])
     cache = PackCache(limit=2 * pack.nbytes)
 
     def read(key: str, count: int) -> int:
         return len(list(cache.stream(key, Summed([pack] * count, PackChecksum(), 1))))
 
-    assert [read(key, count) for key, count in (("a", 1), ("b", 1), ("large", 3), ("c", 1))] == [1, 1, 3, 1]
-    assert {key: read(key, 0) for key in ("b", "c", "large", "a")} == {"b": 1, "c": 1, "large": 0, "a": 0}
+    assert [read(key, count) for key, count in (("a", 1), ("b", 1), ("large", 3))] == [1, 1, 3]
+    assert read("a", 0) == 1  # read once more, so that b is the one that nobody has read for longest
+    assert read("c", 1) == 1
+    assert {key: read(key, 0) for key in ("a", "c", "large", "b")} == {"a": 1, "c": 1, "large": 0, "b": 0}
