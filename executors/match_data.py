@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from datetime import datetime
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any, AsyncIterator, TypeVar  # noqa: UP035  jina knows no other one
 
@@ -25,7 +26,7 @@ from executors.documents import (
 from executors.parameters import given, parse, refuse_unknown
 from executors.streams import TaggedT, framed
 from finetuner.documents import TAG, ours
-from finetuner.emission import Emission, Emitter
+from finetuner.emission import DOCUMENTS_AT_ONCE, Emission, Emitter
 from finetuner.errors import MatchDataError, OptionError
 from finetuner.packing import packed
 from finetuner.packs import Pack
@@ -150,7 +151,9 @@ class MatchDataExecutor(Executor):
         The request's ``parameters``: those of :class:`finetuner.emission.StreamOptions`, and for a made collection the
         arguments of its generator (:mod:`finetuner.sources`), for a fed one its ``StoredOptions``.
         """
-        async for document in self._framed(self._emitter.documents, doc.parameters, to_wire, MatchDocument):
+        async for document in self._framed(
+            self._emitter.documents, doc.parameters, to_wire, MatchDocument, at_once=DOCUMENTS_AT_ONCE
+        ):
             yield document
 
     @requests(on="/pack", request_schema=StreamRequest, response_schema=PackDocument)
@@ -209,6 +212,8 @@ class MatchDataExecutor(Executor):
         parameters: dict[str, Any],
         wired: Callable[[ItemT], TaggedT],
         frame: Callable[..., TaggedT],
+        *,
+        at_once: int = 1,
     ) -> AsyncIterator[TaggedT]:
         ended: dict[str, Any] = {}
 
@@ -216,11 +221,11 @@ class MatchDataExecutor(Executor):
             emission = emit(given(parameters))
             left = iter(emission)
             # in a thread: reading takes long enough for others to notice
-            while found := await asyncio.to_thread(next, left, None):
-                item, cursor = found
-                document = wired(item)
-                document.tags = {**document.tags, TAG: {**ours(document.tags), "cursor": str(cursor)}}
-                yield document
+            while found := await asyncio.to_thread(lambda: list(islice(left, at_once))):
+                for item, cursor in found:
+                    document = wired(item)
+                    document.tags = {**document.tags, TAG: {**ours(document.tags), "cursor": str(cursor)}}
+                    yield document
             ended.update(emission.end())
 
         async for document in framed(documents(), frame, end=lambda: ended):

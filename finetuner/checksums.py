@@ -7,8 +7,7 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 
-from finetuner.contents import content_hash
-from finetuner.documents import MatchDocumentLike, content_of, kinds_of, label_of, weight_of
+from finetuner.documents import MatchDocumentLike, label_of, weight_of
 from finetuner.packs import Pack
 
 ItemT = TypeVar("ItemT", contravariant=True)
@@ -80,8 +79,11 @@ class DocumentChecksum:
         """Take in the next match Document."""
         matches = list(item.matches)
         for document in (item, *matches):
-            contents = [content_hash(content_of(document, kind)) for kind in kinds_of(document)]
-            self._hash.update(_joined([str(document.id)]) + b"".join(contents))
+            self._hash.update(_joined([str(document.id), document.text or ""]))
+            if document.blob is not None:
+                blob = np.ascontiguousarray(document.blob)
+                self._hash.update(_joined([f"{blob.dtype.str}{blob.shape}"]))
+                self._hash.update(blob.data)
         judged = [(label_of(match), weight_of(match)) for match in matches]
         numbers = [np.nan if label is None else label for label, _ in judged] + [
             weight for _, weight in judged

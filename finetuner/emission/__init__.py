@@ -20,7 +20,16 @@ from finetuner.packs import Pack
 from finetuner.sources import SOURCES, emit
 from finetuner.store import MatchStore
 
-__all__ = ["Cursor", "Emission", "Emitter", "LintOptions", "PackOptions", "StoredOptions", "StreamOptions"]
+__all__ = [
+    "DOCUMENTS_AT_ONCE",
+    "Cursor",
+    "Emission",
+    "Emitter",
+    "LintOptions",
+    "PackOptions",
+    "StoredOptions",
+    "StreamOptions",
+]
 
 DOCUMENTS_AT_ONCE = 32
 """Anchors that are read together when documents are emitted one by one."""
