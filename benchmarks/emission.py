@@ -1,10 +1,12 @@
 """The speed of emission: 2,000 Fashion-MNIST anchors with 20 matches each, out of the store and through the gateway.
 
 Packs are held against a plain ``DocList`` answer of the same match Documents, from a Jina Flow without anything of ours
-in it, and against a bare gRPC stream of the same bytes, in turns. All of it happens on one machine, over loopback.
+in it, and against a bare gRPC stream of the same bytes, in turns. What forwarding those bytes once and hashing them takes
+is measured too: packs cannot do with less. All of it happens on one machine, over loopback.
 """
 
 import contextlib
+import hashlib
 import json
 import pickle
 import statistics
@@ -22,6 +24,7 @@ from docarray import DocList
 from jina import Client
 from jina.proto import jina_pb2
 
+from benchmarks._bare_stream import METHOD
 from demo.flow import RunningFlow, running_flow
 from executors.client import FlowClient
 from executors.documents import MatchDocument, PackDocument, Report, StreamRequest, pack_to_wire
@@ -55,14 +58,17 @@ def main() -> None:
         flow = running.enter_context(running_flow(folder / "ours", free_ports=True))
         feed(flow.client)
         messages = list(raw(flow))
-        bare = running.enter_context(bare_stream(folder, messages))
+        (folder / "messages").write_bytes(pickle.dumps(messages))
+        bare = running.enter_context(bare_stream(str(folder / "messages")))
+        forwarded = running.enter_context(bare_stream("--forward", str(bare)))
         (folder / "plain.yml").write_text(PLAIN_FLOW)
         plain = running.enter_context(
             running_flow(folder / "plain", topology=folder / "plain.yml", free_ports=True)
         )
+        assert list(streamed(forwarded)) == messages
         anchors = check(list(flow.client.packs(FED)), answered(plain), list(streamed(bare)), messages)
         first = cold(flow.client, anchors)
-        rounds = [measured(flow, plain, bare) for _ in range(ROUNDS)]
+        rounds = [measured(flow, plain, bare, forwarded, messages) for _ in range(ROUNDS)]
     report(rounds, anchors=anchors, nbytes=sum(map(len, messages)), cold=first)
 
 
@@ -91,18 +97,19 @@ def call(port: int, method: str, request: bytes) -> Iterator[bytes]:
 
 def streamed(port: int) -> Iterator[bytes]:
     """Yield the messages of the bare stream."""
-    return call(port, "/bare.Bare/Stream", b"")
+    return call(port, METHOD, b"")
 
 
 @contextlib.contextmanager
-def bare_stream(folder: Path, messages: list[bytes]) -> Iterator[int]:
-    """Serve messages in a process of its own, and return the port."""
-    (folder / "messages").write_bytes(pickle.dumps(messages))
-    command = [sys.executable, "-m", "benchmarks._bare_stream", str(folder / "messages")]
+def bare_stream(*arguments: str) -> Iterator[int]:
+    """Run a bare service in a process of its own, and return the port."""
+    command = [sys.executable, "-m", "benchmarks._bare_stream", *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        yield int(process.stdout.readline())
-        process.kill()
+        try:
+            yield int(process.stdout.readline())
+        finally:
+            process.kill()
 
 
 def answered(plain: RunningFlow) -> DocList[MatchDocument]:
@@ -142,11 +149,23 @@ def cold(client: FlowClient, anchors: int) -> float:
     return seconds(lambda: client.packs(FED, num_total=anchors), times=1)
 
 
-def measured(flow: RunningFlow, plain: RunningFlow, bare: int) -> dict[str, float]:
+def summed(messages: list[bytes]) -> Iterator[None]:
+    """Hash messages, as a reader of packs and nobody else has to."""
+    checksum = hashlib.sha256()
+    for message in messages:
+        checksum.update(message)
+        yield
+
+
+def measured(
+    flow: RunningFlow, plain: RunningFlow, bare: int, forwarded: int, messages: list[bytes]
+) -> dict[str, float]:
     """Return the seconds of one round."""
     return {
         "packs": seconds(lambda: flow.client.packs(FED)),
         "bare": seconds(lambda: streamed(bare)),
+        "forwarded": seconds(lambda: streamed(forwarded)),
+        "summed": seconds(lambda: summed(messages)),
         "undecoded": seconds(lambda: raw(flow)),
         "documents": seconds(lambda: answered(plain), times=1),
     }
@@ -158,6 +177,8 @@ def report(rounds: list[dict[str, float]], *, anchors: int, nbytes: int, cold: f
         "packs": "packs, checked, through the gateway",
         "undecoded": "the same, not decoded",
         "bare": "bare gRPC stream of the same bytes",
+        "forwarded": "the same, forwarded by another process",
+        "summed": "SHA-256 of the same bytes, no stream",
         "documents": "plain DocList answer",
     }
     print(
@@ -168,9 +189,9 @@ def report(rounds: list[dict[str, float]], *, anchors: int, nbytes: int, cold: f
         speed = f"{anchors / statistics.median(took):>10.0f} anchors/s {nbytes / statistics.median(took) / 1e6:>7.0f} MB/s"
         spread = f"({min(took):.4f} to {max(took):.4f})"
         print(
-            f"{what:<38}{statistics.median(took):>9.4f} {spread:<20}{speed if name != 'documents' else speed[:20]}"
+            f"{what:<40}{statistics.median(took):>9.4f} {spread:<20}{speed if name != 'documents' else speed[:20]}"
         )
-    print(f"{'packs that nobody has read before':<38}{cold:>9.4f}")
+    print(f"{'packs that nobody has read before':<40}{cold:>9.4f}")
     ratios = {
         f"vs_{theirs}": sorted(one[against] / one["packs"] for one in rounds)
         for theirs, against in (("documents", "documents"), ("bytes", "bare"))

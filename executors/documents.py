@@ -10,7 +10,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 from docarray import BaseDoc, DocList
+from docarray.proto import DocProto
 from docarray.typing import NdArray
+from pydantic import PrivateAttr
 
 from finetuner.contents import content_hash
 from finetuner.documents import TAG, Document, content_kind, content_of, ours
@@ -63,6 +65,28 @@ class PackDocument(BaseDoc):
     weights: NdArray | None = None
     anchor_tags: str | None = None
     match_tags: str | None = None
+
+
+class PackFrame(PackDocument):
+    """A pack that is made into its message once and sent as often as somebody asks; it has no columns of its own."""
+
+    _message: DocProto = PrivateAttr()
+
+    @classmethod
+    def of(cls, pack: Pack, tags: dict[str, Any]) -> "PackFrame":
+        """Return the frame of a pack."""
+        frame = cls()
+        frame._message = pack_to_wire(pack, tags).to_protobuf()
+        return frame
+
+    @property
+    def nbytes(self) -> int:
+        """How many bytes its message takes."""
+        return int(self._message.ByteSize())
+
+    def to_protobuf(self) -> DocProto:
+        """Return its message, which nobody may change."""
+        return self._message
 
 
 class Report(BaseDoc):

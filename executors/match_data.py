@@ -16,6 +16,7 @@ from pydantic import Field, validator
 from executors.documents import (
     MatchDocument,
     PackDocument,
+    PackFrame,
     Report,
     StreamRequest,
     named,
@@ -25,8 +26,8 @@ from executors.documents import (
 )
 from executors.parameters import given, parse, refuse_unknown
 from executors.streams import TaggedT, framed
-from finetuner.documents import TAG, ours
-from finetuner.emission import DOCUMENTS_AT_ONCE, Emission, Emitter
+from finetuner.documents import TAG, Document, ours
+from finetuner.emission import DOCUMENTS_AT_ONCE, Cursor, Emission, Emitter, FrameCache
 from finetuner.errors import MatchDataError, OptionError
 from finetuner.packing import packed
 from finetuner.packs import Pack
@@ -96,6 +97,7 @@ class MatchDataExecutor(Executor):
         folder.mkdir(parents=True, exist_ok=True)
         self._store = MatchStore(settings.url or f"sqlite:///{folder / 'matches.db'}")
         self._emitter = Emitter(self._store)
+        self._frames = FrameCache(_pack_frame)
 
     @requests(on="/feed", request_schema=DocList[MatchDocument], response_schema=DocList[Report])
     async def feed(
@@ -141,7 +143,7 @@ class MatchDataExecutor(Executor):
         """Delete documents with all that was said about them, or a whole collection. See :class:`DeleteOptions`."""
         options = parse(DeleteOptions, parameters, where="/delete")
         deleted = await asyncio.to_thread(self._store.delete, options.collection, options.ids)
-        self._emitter.forget()
+        self._frames.clear()  # some of it is in memory
         return DocList[Report]([Report(id=options.collection, tags=asdict(deleted))])
 
     @requests(on="/emit", request_schema=StreamRequest, response_schema=MatchDocument)
@@ -151,9 +153,8 @@ class MatchDataExecutor(Executor):
         The request's ``parameters``: those of :class:`finetuner.emission.StreamOptions`, and for a made collection the
         arguments of its generator (:mod:`finetuner.sources`), for a fed one its ``StoredOptions``.
         """
-        async for document in self._framed(
-            self._emitter.documents, doc.parameters, to_wire, MatchDocument, at_once=DOCUMENTS_AT_ONCE
-        ):
+        begin = partial(self._emitter.documents, given(doc.parameters))
+        async for document in _emitted(begin, _match_document, MatchDocument, at_once=DOCUMENTS_AT_ONCE):
             yield document
 
     @requests(on="/pack", request_schema=StreamRequest, response_schema=PackDocument)
@@ -162,7 +163,8 @@ class MatchDataExecutor(Executor):
 
         The request's ``parameters``: those of ``/emit``, and those of :class:`finetuner.emission.PackOptions`.
         """
-        async for document in self._framed(self._emitter.packs, doc.parameters, pack_to_wire, PackDocument):
+        begin = partial(self._emitter.frames, given(doc.parameters), self._frames)
+        async for document in _emitted(begin, _as_it_is, PackDocument):
             yield document
 
     @requests(on="/export", request_schema=StreamRequest, response_schema=PackDocument)
@@ -206,32 +208,53 @@ class MatchDataExecutor(Executor):
         """Close the database."""
         self._store.close()
 
-    async def _framed(
-        self,
-        emit: Callable[[dict[str, Any]], Emission[ItemT]],
-        parameters: dict[str, Any],
-        wired: Callable[[ItemT], TaggedT],
-        frame: Callable[..., TaggedT],
-        *,
-        at_once: int = 1,
-    ) -> AsyncIterator[TaggedT]:
-        ended: dict[str, Any] = {}
-
-        async def documents() -> AsyncIterator[TaggedT]:
-            emission = emit(given(parameters))
-            left = iter(emission)
-            # in a thread: reading takes long enough for others to notice
-            while found := await asyncio.to_thread(lambda: list(islice(left, at_once))):
-                for item, cursor in found:
-                    document = wired(item)
-                    document.tags = {**document.tags, TAG: {**ours(document.tags), "cursor": str(cursor)}}
-                    yield document
-            ended.update(emission.end())
-
-        async for document in framed(documents(), frame, end=lambda: ended):
-            yield document
-
     async def _feeds(self, parameters: dict[str, Any]) -> AsyncIterator[PackDocument]:
         feeds = self._store.log(parse(CollectionOptions, parameters, where="/export").collection)
         while feed := await asyncio.to_thread(next, feeds, None):
             yield pack_to_wire(feed.pack, {"source": feed.source, "at": feed.at.isoformat()})
+
+
+async def _emitted(
+    begin: Callable[[], Emission[ItemT]],
+    wired: Callable[[ItemT, Cursor], TaggedT],
+    frame: Callable[..., TaggedT],
+    *,
+    at_once: int = 1,
+) -> AsyncIterator[TaggedT]:
+    """Yield the documents of an emission, and the frame that ends them."""
+    ended: dict[str, Any] = {}
+
+    async def documents() -> AsyncIterator[TaggedT]:
+        emission = begin()
+        async for item, cursor in _read(emission, at_once):
+            yield wired(item, cursor)
+        ended.update(emission.end())
+
+    async for document in framed(documents(), frame, end=lambda: ended):
+        yield document
+
+
+async def _read(emission: Emission[ItemT], at_once: int) -> AsyncIterator[tuple[ItemT, Cursor]]:
+    left = iter(emission)
+    if emission.is_in_memory:
+        for found in left:
+            yield found
+        return
+    # in a thread: reading takes long enough for others to notice
+    while portion := await asyncio.to_thread(lambda: list(islice(left, at_once))):
+        for found in portion:
+            yield found
+
+
+def _match_document(document: Document, cursor: Cursor) -> MatchDocument:
+    wired = to_wire(document)
+    wired.tags = {**wired.tags, TAG: {**ours(wired.tags), "cursor": str(cursor)}}
+    return wired
+
+
+def _pack_frame(pack: Pack, cursor: Cursor) -> PackFrame:
+    return PackFrame.of(pack, {TAG: {"cursor": str(cursor)}})
+
+
+def _as_it_is(frame: PackFrame, cursor: Cursor) -> PackDocument:
+    return frame

@@ -1,6 +1,6 @@
 """Emission: match data as a stream, document by document or packed, made or stored, that can be taken up again."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from finetuner.checksums import DocumentChecksum, PackChecksum
 from finetuner.contents import content_hash
 from finetuner.documents import ContentKind, Document, content_kind, content_of
-from finetuner.emission.cache import PackCache
+from finetuner.emission.cache import FrameCache, FrameT
 from finetuner.emission.options import DataOptions, LintOptions, PackOptions, StoredOptions, StreamOptions
 from finetuner.emission.stream import Cursor, Emission, Summed
 from finetuner.errors import OptionError
@@ -25,6 +25,7 @@ __all__ = [
     "Cursor",
     "Emission",
     "Emitter",
+    "FrameCache",
     "LintOptions",
     "PackOptions",
     "StoredOptions",
@@ -46,7 +47,6 @@ class Emitter:
 
     def __init__(self, store: MatchStore) -> None:
         self._store = store
-        self._cache = PackCache()
 
     def packs(self, parameters: Mapping[str, Any]) -> Emission[Pack]:
         """Return a collection as packs, each content once.
@@ -59,7 +59,16 @@ class Emitter:
             OptionError: If a parameter is unknown, ill-typed or out of range.
             UnknownCollectionError: If there is no such collection.
         """
-        return self._packs(*_parted(PackOptions, parameters, where="/pack"))
+        stream, cursor, _ = self._packs(*_parted(PackOptions, parameters, where="/pack"))
+        return Emission(stream, cursor)
+
+    def frames(self, parameters: Mapping[str, Any], cache: FrameCache[FrameT]) -> Emission[FrameT]:
+        """Return a collection as the frames that a cache makes of packs; one that was fed is kept there.
+
+        Parameters and errors are those of :meth:`packs`.
+        """
+        stream, cursor, key = self._packs(*_parted(PackOptions, parameters, where="/pack"))
+        return Emission(cache.stream(key, stream), cursor)
 
     def documents(self, parameters: Mapping[str, Any]) -> Emission[Document]:
         """Return a collection document by document; parameters and errors are those of :meth:`packs`."""
@@ -83,26 +92,26 @@ class Emitter:
         """
         options, own = _parted(LintOptions, parameters, where="/lint")
         made = options.collection in SOURCES
+        packs, _, _ = self._packs(PackOptions(**options.dict()), own)
         return lint(
-            (pack for pack, _ in self._packs(PackOptions(**options.dict()), own)),
+            (pack for pack, _ in packs),
             validation=options.validation,
             holdout=options.holdout,
             seed=options.split_seed,
             contradictions=None if made else self._store.contradictions(options.collection),
         )
 
-    def forget(self) -> None:
-        """Let go of all match data in memory: some of it has been deleted."""
-        self._cache.clear()
-
-    def _packs(self, options: PackOptions, own: Mapping[str, Any]) -> Emission[Pack]:
+    def _packs(
+        self, options: PackOptions, own: Mapping[str, Any]
+    ) -> tuple[Summed[Pack], Cursor | None, Hashable]:
+        """Return all of a stream, where its reader is, and what names it as long as its data is the same."""
         if options.collection in SOURCES:
             packs = packed(_made(options, own, options.kind), kind=options.kind)
-            return Emission(Summed(packs, PackChecksum(), 0), _cursor(options, made=True))
+            return Summed(packs, PackChecksum(), 0), _cursor(options, made=True), None
         position, limit = self._place(options, own)
         read = self._stored(options, position, limit, kind=options.kind, tags=options.tags)
         key = (self._store.generation(options.collection), position, limit, options.json(exclude={"cursor"}))
-        return Emission(self._cache.stream(key, Summed(read, PackChecksum(), position)), _cursor(options))
+        return Summed(read, PackChecksum(), position), _cursor(options), key
 
     def _place(self, options: StreamOptions, own: Mapping[str, Any]) -> tuple[int, int | None]:
         """Return the position of a stored collection up to which to read, and how many anchors at most."""

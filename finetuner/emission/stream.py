@@ -46,6 +46,11 @@ class Cursor:
 class Stream(Protocol[OfT]):
     """All frames of a stream, and then its end."""
 
+    @property
+    def is_in_memory(self) -> bool:
+        """Whether its frames are there at once; else reading them takes its time."""
+        ...
+
     def __iter__(self) -> Iterator[tuple[OfT, Cursor]]:
         """Yield each item with the cursor behind it."""
         ...
@@ -63,6 +68,8 @@ class Summed(Generic[ItemT]):
         checksum: Sums them up.
         position: Of the collection; 0 for one that is made.
     """
+
+    is_in_memory = False
 
     def __init__(self, items: Iterable[ItemT], checksum: Checksum[ItemT], position: int) -> None:
         self._items = items
@@ -93,6 +100,11 @@ class Emission(Generic[ItemT]):
     def __init__(self, stream: Stream[ItemT], cursor: Cursor | None) -> None:
         self._stream = stream
         self._cursor = cursor
+
+    @property
+    def is_in_memory(self) -> bool:
+        """Whether its items are there at once; else reading them takes long enough for others to notice."""
+        return self._stream.is_in_memory
 
     def __iter__(self) -> Iterator[tuple[ItemT, Cursor]]:
         """Yield each item behind the reader's cursor with the cursor behind it.

@@ -10,8 +10,7 @@ import pytest
 
 from finetuner.checksums import PackChecksum
 from finetuner.documents import Document, labelled
-from finetuner.emission import Cursor, Emitter
-from finetuner.emission.cache import PackCache
+from finetuner.emission import Cursor, Emitter, FrameCache
 from finetuner.emission.stream import Summed
 from finetuner.errors import ChangedDataError, OptionError, UnknownCollectionError
 from finetuner.matches import MatchSet
@@ -62,6 +61,11 @@ def packs_of(store: DocumentStore, **parameters: Any) -> list[Pack]:
 def names(packs: list[Pack]) -> list[str]:
     """Return the ids of anchors."""
     return [anchor.id for anchor in unpacked(packs)]
+
+
+def as_it_is(pack: Pack, cursor: Cursor) -> Pack:
+    """Return what is sent of a pack where nothing is made of it."""
+    return pack
 
 
 @pytest.mark.parametrize("parameters", [{}, MADE, {"shards": 3, "shard": 1}, {"split": "training"}])
@@ -206,24 +210,58 @@ def test_what_was_read_is_kept_for_the_next_reader(
     store: DocumentStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A second stream of the same data asks the store for no pack, and is the same; other parameters are other data."""
-    emitter = Emitter(store)
-    first = [repr(pack) for pack, _ in emitter.packs({})]
+    emitter, cache = Emitter(store), FrameCache(as_it_is)
+    first = emitter.frames({}, cache)
+    assert not first.is_in_memory
+    frames = [repr(frame) for frame in first]
     monkeypatch.setattr(store, "packs", lambda *_, **__: iter(()))
-    assert [repr(pack) for pack, _ in emitter.packs({})] == first
-    assert list(emitter.packs({"shards": 2})) == []
+    again = emitter.frames({}, cache)
+    assert again.is_in_memory
+    assert ([repr(frame) for frame in again], again.end()) == (frames, first.end())
+    assert list(emitter.frames({"shards": 2}, cache)) == []
+
+
+@pytest.mark.parametrize("parameters", [{}, MADE])
+def test_a_frame_is_made_once_of_a_pack_and_the_cursor_behind_it(
+    full: DocumentStore, parameters: dict[str, Any]
+) -> None:
+    """Made or stored, a stream of frames is that of the packs; who goes on gets those that were kept."""
+
+    class Frame(str):
+        nbytes = 1
+
+    made = []
+
+    def frame(pack: Pack, cursor: Cursor) -> Frame:
+        made.append(str(cursor))
+        return Frame(repr((pack, cursor)))
+
+    cache, packs = FrameCache(frame), Emitter(full).packs(parameters)
+    expected = [repr(one) for one in packs]
+    whole = Emitter(full).frames(parameters, cache)
+    frames = list(whole)
+    assert ([str(one) for one, _ in frames], whole.end()) == (expected, packs.end())
+    rest = Emitter(full).frames({**parameters, "cursor": str(frames[0][1])}, cache)
+    assert list(rest) == frames[1:]
+    assert len(made) == len(frames) * (1 if rest.is_in_memory else 2)
+    assert rest.is_in_memory == (parameters == {})
 
 
 def test_nothing_is_kept_beyond_a_deletion_or_a_feed(store: DocumentStore) -> None:
     """A reader after either gets what holds then, and so does one of a collection that was made anew."""
-    emitter = Emitter(store)
-    before = len(names([pack for pack, _ in emitter.packs({})]))
+    emitter, cache = Emitter(store), FrameCache(as_it_is)
+
+    def count(**parameters: Any) -> int:
+        return len(names([pack for pack, _ in emitter.frames(parameters, cache)]))
+
+    before = count()
     store.feed_documents("default", [fed(1000)])
-    assert len(names([pack for pack, _ in emitter.packs({})])) == before + 1
+    assert count() == before + 1
     store.delete("default", ["q0"])
-    assert len(names([pack for pack, _ in emitter.packs({})])) == before
+    assert count() == before
     store.delete("default")
     store.feed_documents("default", [fed(0)])
-    assert len(names([pack for pack, _ in emitter.packs({"position": 1})])) == 1
+    assert count(position=1) == 1
 
 
 def test_a_report_is_about_all_of_a_collection(full: DocumentStore) -> None:
@@ -235,17 +273,17 @@ def test_a_report_is_about_all_of_a_collection(full: DocumentStore) -> None:
 
 def test_what_was_deleted_can_be_forgotten(full: DocumentStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """A deletion must not leave contents in memory for the next reader."""
-    emitter = Emitter(full)
-    assert list(emitter.packs({}))
-    emitter.forget()
+    emitter, cache = Emitter(full), FrameCache(as_it_is)
+    assert list(emitter.frames({}, cache))
+    cache.clear()
     monkeypatch.setattr(full, "packs", lambda *_, **__: iter(()))
-    assert list(emitter.packs({})) == []
+    assert list(emitter.frames({}, cache)) == []
 
 
 def test_a_cache_keeps_no_more_than_its_limit() -> None:
     """Large streams pass through it, and of small ones those go that nobody has read for longest."""
     (pack,) = packed([fed(0)])
-    cache = PackCache(limit=2 * pack.nbytes)
+    cache = FrameCache(as_it_is, limit=2 * pack.nbytes)
 
     def read(key: str, count: int) -> int:
         return len(list(cache.stream(key, Summed([pack] * count, PackChecksum(), 1))))
