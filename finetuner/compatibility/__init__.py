@@ -1,0 +1,24 @@
+"""How an index that an old model version has built stays of use to queries of a new one."""
+
+from finetuner.compatibility.fitting import Figures, Fitted, fit_map
+from finetuner.compatibility.maps import KINDS, Kind, Layers, Map
+from finetuner.compatibility.order import reembed_order
+from finetuner.compatibility.recalls import Recalls, Relevant, Route, recalls
+from finetuner.compatibility.stamped import OtherVersionError, Stamped
+
+__all__ = [
+    "KINDS",
+    "Figures",
+    "Fitted",
+    "Kind",
+    "Layers",
+    "Map",
+    "OtherVersionError",
+    "Recalls",
+    "Relevant",
+    "Route",
+    "Stamped",
+    "fit_map",
+    "recalls",
+    "reembed_order",
+]
