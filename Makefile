@@ -13,6 +13,7 @@ export JINA_DEFAULT_HOST ?= 127.0.0.1
 
 bin := .venv/bin
 ready := .venv/.installed
+peers := .venv/.peers
 requirements := requirements.txt .github/requirements-test.txt .github/requirements-cicd.txt
 benchmarks := $(patsubst benchmarks/%.py,%,$(filter-out benchmarks/_%,$(wildcard benchmarks/*.py)))
 
@@ -43,7 +44,7 @@ demo: $(ready) ## tune on Fashion-MNIST through a real Flow, on a laptop CPU
 test: test-unit test-integration test-e2e ## unit, then integration, then e2e
 
 test-unit: $(ready) ## the library alone, in seconds
-	@echo "== unit tests"; $(bin)/python -m pytest -q tests/unit
+	@echo "== unit tests"; $(bin)/python -m pytest -q -n auto --dist loadfile tests/unit
 
 test-integration: $(ready) ## a real Flow on loopback
 	@echo "== integration tests"; $(bin)/python -m pytest -q tests/integration
@@ -68,14 +69,18 @@ format: $(ready) ## let Black and ruff rewrite the code
 lock: $(ready) ## compile the requirements files from pyproject.toml
 	@export UV_CUSTOM_COMPILE_COMMAND="make lock"; \
 	compile="$(bin)/uv pip compile pyproject.toml --quiet --python-version 3.11 --no-emit-index-url $(LOCK)"; \
-	$$compile --extra serve --extra text --extra tables --extra postgresql -o requirements.txt >/dev/null; \
+	$$compile --extra serve --extra text --extra tables --extra postgresql --extra metric-learning --extra curves --extra s3 --extra onnx -o requirements.txt >/dev/null; \
 	runs=$$(sed -nE 's/^([a-z0-9-]+)==.*/--no-emit-package \1/p' requirements.txt); \
-	for group in test cicd; do \
+	for group in test cicd bench; do \
 	  $${compile/pyproject.toml/--group $$group} -c requirements.txt $$runs \
 	    -o .github/requirements-$$group.txt >/dev/null; \
 	  sed -i.all '/^$$/,$$d' .github/requirements-$$group.txt; rm .github/requirements-$$group.txt.all; done
 
-bench: $(ready) ## run benchmarks/NAME.py: make bench NAME=...
+$(peers): .github/requirements-bench.txt $(ready)
+	@$(bin)/python -m pip install -qq --disable-pip-version-check -r $<
+	@touch $@
+
+bench: $(peers) ## run benchmarks/NAME.py: make bench NAME=...
 	@[ -f "benchmarks/$(NAME).py" ] || { echo "make: bench needs NAME=, one of: $(benchmarks)" >&2; exit 2; }
 	@$(bin)/python -m benchmarks.$(NAME)
 

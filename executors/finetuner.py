@@ -22,10 +22,14 @@ from executors.documents import (
 from executors.parameters import given, parse, refuse_unknown
 from executors.streams import framed
 from finetuner.errors import FinetunerError, OptionError, StreamError
+from finetuner.lifecycle.change_options import AuditOptions, Change, ChosenVersion, KeepOptions
 from finetuner.matches import MatchSet
-from finetuner.service import JudgeOptions, RunOptions, ServiceSettings, TuningService
+from finetuner.models import Side
+from finetuner.service import TuningService
+from finetuner.service_settings import ServiceSettings
 from finetuner.settings import Options
-from finetuner.training.run_folder import FINAL, RunFolder
+from finetuner.training.run_folder import FINAL, LEADS_TO, RunFolder
+from finetuner.training.run_options import JudgeOptions, RunOptions
 
 ResultT = TypeVar("ResultT")
 
@@ -59,16 +63,20 @@ class EvaluateOptions(JudgeOptions, DataOptions):
     """Parameters of ``/evaluate``."""
 
 
+class EncodeOptions(Options):
+    """Parameters of ``/encode``."""
+
+    side: Side = Field(
+        default="document",
+        description="What the documents are embedded as; query: what is asked with. It matters where a version adapts "
+        "queries alone.",
+    )
+
+
 class ChosenRun(Options):
     """Parameters of endpoints about one run."""
 
     run: str = Field(description="Its id.")
-
-
-class ChosenVersion(Options):
-    """Parameters of ``/promote``."""
-
-    version: str = Field(description="A version's name.")
 
 
 class FinetunerExecutor(Executor):
@@ -76,10 +84,14 @@ class FinetunerExecutor(Executor):
 
     Args:
         match_data: Address of the data Executor, such as ``grpc://127.0.0.1:51010``; needed for collections.
-        encoder: See :class:`finetuner.service.ServiceSettings`, as for the next three.
+        encoder: See :class:`finetuner.service_settings.ServiceSettings`, as for the next three.
         encoder_options: Arguments of its factory.
         seed: Draws the weights of a new base.
         batch_size: Contents in one forward pass at most.
+        keep_runs: Of how many failed and cancelled runs is kept what /resume needs.
+        feature_cache_bytes: What frozen encoders made, kept on disk at most.
+        registry: Where versions are: a folder, or a URL such as ``s3://bucket/prefix``.
+        keep_versions: How many of the newest are kept in any case.
         kwargs: Jina's own.
     """
 
@@ -90,6 +102,10 @@ class FinetunerExecutor(Executor):
         encoder_options: dict[str, Any] | None = None,
         seed: int | None = None,
         batch_size: int | None = None,
+        keep_runs: int | None = None,
+        feature_cache_bytes: int | None = None,
+        registry: str | None = None,
+        keep_versions: int | None = None,
         **kwargs: Any,
     ) -> None:
         refuse_unknown(self, kwargs)
@@ -100,6 +116,10 @@ class FinetunerExecutor(Executor):
             encoder_options=encoder_options,
             seed=seed,
             batch_size=batch_size,
+            keep_runs=keep_runs,
+            feature_cache_bytes=feature_cache_bytes,
+            registry=registry,
+            keep_versions=keep_versions,
         )
         folder = settings.workspace / "finetuner" if settings.workspace else Path(self.workspace)
         self._match_data = settings.match_data
@@ -113,8 +133,8 @@ class FinetunerExecutor(Executor):
         self, docs: DocList[ContentDocument], parameters: dict[str, Any], **_: Any
     ) -> DocList[ContentDocument]:
         """Return the documents with ``embedding``, float32 (D,), stamped with the version that made all of them."""
-        parse(Options, parameters, where="/encode")
-        embeddings, version = await self._in_forward(self._service.encode, docs)
+        options = parse(EncodeOptions, parameters, where="/encode")
+        embeddings, version = await self._in_forward(self._service.encode, docs, options.side)
         return embedded(docs, embeddings, version)
 
     @requests(on="/fit", request_schema=DocList[MatchDocument], response_schema=DocList[Report])
@@ -148,7 +168,10 @@ class FinetunerExecutor(Executor):
 
     @requests(on="/progress", request_schema=StreamRequest, response_schema=Report)
     async def progress(self, doc: StreamRequest, **_: Any) -> AsyncIterator[Report]:
-        """Stream the events of the run that ``parameters['run']`` names, from its first until it has ended."""
+        """Stream the events of the run that ``parameters['run']`` names, from its first until it has ended.
+
+        A run that was resumed has ended before; the stream goes on to its last end.
+        """
         async for report in framed(self._events(doc.parameters), Report):
             yield report
 
@@ -156,6 +179,11 @@ class FinetunerExecutor(Executor):
     async def cancel(self, docs: DocList[Report], parameters: dict[str, Any], **_: Any) -> DocList[Report]:
         """End the run that ``parameters['run']`` names; a run that has ended stays as it is."""
         return _reports([self._service.cancel(self._run(parameters, "/cancel").id).summary()], "run")
+
+    @requests(on="/resume", request_schema=DocList[Report], response_schema=DocList[Report])
+    async def resume(self, docs: DocList[Report], parameters: dict[str, Any], **_: Any) -> DocList[Report]:
+        """Let the run that ``parameters['run']`` names go on where it was; it failed or was cancelled."""
+        return _reports([self._service.resume(self._run(parameters, "/resume").id).summary()], "run")
 
     @requests(on="/evaluate", request_schema=DocList[MatchDocument], response_schema=DocList[Report])
     async def evaluate(
@@ -176,24 +204,38 @@ class FinetunerExecutor(Executor):
     async def models(self, docs: DocList[Report], parameters: dict[str, Any], **_: Any) -> DocList[Report]:
         """Return a Report for each version, the oldest first; ``tags['active']`` tells which one serves."""
         parse(Options, parameters, where="/models")
-        return _reports(self._service.models(), "version")
+        return _reports(await asyncio.to_thread(self._service.models), "version")
+
+    @requests(on="/audit", request_schema=DocList[Report], response_schema=DocList[Report])
+    async def audit(self, docs: DocList[Report], parameters: dict[str, Any], **_: Any) -> DocList[Report]:
+        """Return who registered, promoted, rolled back, kept and deleted which version, the last entry last."""
+        options = parse(AuditOptions, parameters, where="/audit")
+        return _reports(await asyncio.to_thread(self._service.audit, options.last), "id")
 
     @requests(on="/promote", request_schema=DocList[Report], response_schema=DocList[Report])
     async def promote(self, docs: DocList[Report], parameters: dict[str, Any], **_: Any) -> DocList[Report]:
         """Serve the version that ``parameters['version']`` names, gate or not."""
         chosen = parse(ChosenVersion, parameters, where="/promote")
-        version = await asyncio.to_thread(self._service.promote, chosen.version)
+        version = await asyncio.to_thread(self._service.promote, chosen.version, by=chosen.who("/promote"))
         return DocList[Report]([Report(id=version, tags={"version": version, "active": True})])
 
     @requests(on="/rollback", request_schema=DocList[Report], response_schema=DocList[Report])
     async def rollback(self, docs: DocList[Report], parameters: dict[str, Any], **_: Any) -> DocList[Report]:
         """Serve the version that was active before this one."""
-        parse(Options, parameters, where="/rollback")
-        version = await asyncio.to_thread(self._service.rollback)
+        change = parse(Change, parameters, where="/rollback")
+        version = await asyncio.to_thread(self._service.rollback, by=change.who("/rollback"))
         return DocList[Report]([Report(id=version, tags={"version": version, "active": True})])
 
+    @requests(on="/keep", request_schema=DocList[Report], response_schema=DocList[Report])
+    async def keep(self, docs: DocList[Report], parameters: dict[str, Any], **_: Any) -> DocList[Report]:
+        """Have the version that ``parameters['version']`` names kept, however old it gets, or no longer."""
+        options = parse(KeepOptions, parameters, where="/keep")
+        who = options.who("/keep")
+        version = await asyncio.to_thread(self._service.keep, options.version, options.kept, by=who)
+        return DocList[Report]([Report(id=version, tags={"version": version, "kept": options.kept})])
+
     def close(self) -> None:
-        """End the run that is training, if any; it is marked as failed."""
+        """Stop the run that is training, if any; it goes on at the next start."""
         self._service.close()
         self._forward.shutdown(cancel_futures=True)
 
@@ -208,10 +250,14 @@ class FinetunerExecutor(Executor):
         position = 0
         while True:
             events, position = run.events_after(position)
+            states = [at for at, event in enumerate(events) if event["event"] in LEADS_TO]
+            ended = bool(states) and events[states[-1]]["event"] in FINAL
+            if ended:  # what a process reports while it is being killed comes too late
+                events = events[: states[-1] + 1]
             for event in events:
                 yield Report(id=run.id, tags=event)
-                if event["event"] in FINAL:
-                    return  # what a process reports while it is being killed comes too late
+            if ended:
+                return
             if not position:
                 return
             await asyncio.sleep(0.1)

@@ -14,7 +14,13 @@ from fastapi.responses import JSONResponse
 
 from executors.streams import kinds
 
-_NOT_THE_CLIENTS = {"StreamError": 503, "DamagedVersionError": 500, "TrainingError": 500}
+_NOT_THE_CLIENTS = {
+    "StreamError": 503,
+    "DamagedVersionError": 500,
+    "TrainingError": 500,
+    "RegistryError": 503,
+    "ReplicaError": 503,  # another replica can
+}
 _REPR = re.compile(r"(\w+)\((.*)\)", re.DOTALL)
 
 

@@ -7,6 +7,7 @@
 """
 
 from finetuner.documents import Document
+from finetuner.exporting import Exported, export
 from finetuner.lifecycle import load
 from finetuner.matches import MatchSet
 from finetuner.models import Encoder, EncoderSpec, build_encoder
@@ -18,11 +19,13 @@ __all__ = [
     "Document",
     "Encoder",
     "EncoderSpec",
+    "Exported",
     "FitResult",
     "MatchSet",
     "__version__",
     "build_encoder",
     "evaluate",
+    "export",
     "fit",
     "load",
 ]

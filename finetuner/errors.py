@@ -17,6 +17,8 @@
         ├── EncoderError          an encoder that cannot be built, or that takes other content
         ├── UnknownVersionError
         ├── DamagedVersionError   a registered version whose files are not what was registered
+        ├── RegistryError         a registry that cannot be reached, read or written
+        ├── ReplicaError          a change asked of a replica that only follows the one that trains
         └── UnknownEndpointError
 
 The class name and the message travel over the wire, so both are part of the interface. A message says
@@ -90,6 +92,14 @@ class UnknownVersionError(ServingError):
 
 class DamagedVersionError(ServingError):
     """The files of a model version are not what was registered."""
+
+
+class RegistryError(ServingError):
+    """The registry of versions cannot be reached, read or written."""
+
+
+class ReplicaError(ServingError):
+    """What only the service that holds the registry may do was asked of one that follows it."""
 
 
 class UnknownEndpointError(ServingError):

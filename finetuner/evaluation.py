@@ -6,7 +6,7 @@ one point does not profit from positives that were written down first.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from finetuner.errors import EncoderError, OptionError
 from finetuner.matches import MatchSet, Rows
+from finetuner.ranks import by_distance, placed, ranks, slices
 
 Embeddings = NDArray[np.float32]
 Floats = NDArray[np.float64]
@@ -46,6 +47,12 @@ class Metrics:
     - ``r_precision``: (rel(1) + ... + rel(R)) / R.
     - ``ndcg@k``: DCG@k / DCG@k of the best order, where DCG@k = sum over i <= k of gain(i) / log2(i + 1). The
       gain is the label itself (linear), and 0 for what is irrelevant.
+
+    Where formulas agree, so do trec_eval, ranx and pytorch-metric-learning, to 1e-6. Elsewhere: at equal distance trec_eval
+    puts the later name first, ranx and pytorch-metric-learning go by the order that they are given, scikit-learn takes the
+    mean over all orders. A query without anything relevant is a 0 in trec_eval, and is left out here. Others let the gain
+    be 2^label - 1 (``ndcg_burges`` in ranx): give that as the label. sentence-transformers divides MAP by min(k, R)
+    and cuts MRR at k.
 
     Attributes:
         per_query: For each metric the value of each query, 0 to 1, in the order of the queries, float64 (Q,).
@@ -107,18 +114,28 @@ def by_class(embeddings: Embeddings, classes: NDArray[Any], *, ks: Ks = KS) -> M
     embeddings = _checked(embeddings, len(classes), "classes")
     _, codes, sizes = np.unique(classes, return_inverse=True, return_counts=True)
     relevant = sizes[codes] - 1
+    codes = codes.astype(np.int32)
 
-    def score(queries: Rows) -> Scores:
+    def score(queries: Rows, distance: Embeddings) -> Scores:
         same = codes[queries][:, None] == codes
         same[np.arange(len(queries)), queries] = False
-        query, rank = _ranks(_distances(embeddings, queries), same)
+        query, rank = ranks(distance, same)
         best = (np.arange(depth) < relevant[queries][:, None]).astype(np.float64)
         return _score(_Hits(query, rank, np.ones(len(query))), relevant[queries], best, ks)
 
-    return _metrics(score, np.flatnonzero(relevant), len(classes), width=len(classes))
+    queries = np.flatnonzero(relevant)
+    parts = by_distance(score, queries, embeddings, embeddings, np.arange(len(classes)))
+    return _joined(parts, queries, len(classes))
 
 
-def by_judgements(embeddings: Embeddings, matches: MatchSet, *, over: Over, ks: Ks = KS) -> Metrics:
+def by_judgements(
+    embeddings: Embeddings,
+    matches: MatchSet,
+    *,
+    over: Over,
+    queries: Embeddings | None = None,
+    ks: Ks = KS,
+) -> Metrics:
     """Return the metrics of each anchor as a query; labels above 0 are gains, all others irrelevant.
 
     Args:
@@ -127,6 +144,8 @@ def by_judgements(embeddings: Embeddings, matches: MatchSet, *, over: Over, ks: 
         over: What is ranked. ``judged``: the judged matches of the anchor (a condensed list), which says
             nothing about anchors without a negative. ``corpus``: all contents but the anchor, where what is
             unjudged counts as irrelevant (strict).
+        queries: One for each anchor, L2-normalised, float32 (A, D), where an anchor asks with another embedding than
+            it is found with; by default that of its content.
         ks: Ranks at which to cut.
 
     Raises:
@@ -137,17 +156,24 @@ def by_judgements(embeddings: Embeddings, matches: MatchSet, *, over: Over, ks: 
     if over not in ("judged", "corpus"):
         raise OptionError(f"over is {over!r}; accepted are 'judged' and 'corpus'")
     embeddings = _checked(embeddings, len(matches.ids), "contents")
-    rank = _hits_judged if over == "judged" else _hits_corpus
+    asking = embeddings[matches.anchors] if queries is None else _checked(queries, len(matches), "anchors")
 
-    def score(queries: Rows) -> Scores:
-        judged = matches.only(queries)
-        hits = rank(embeddings, judged)
+    def score(chosen: Rows, distance: Embeddings | None = None) -> Scores:
+        judged = matches.only(chosen)
+        if distance is None:
+            hits = _hits_judged(asking[chosen], embeddings, judged)
+        else:
+            hits = _hits_corpus(distance, judged)
         relevant = np.bincount(hits.query, minlength=len(judged))
         return _score(hits, relevant, _ideal(hits, len(judged), depth), ks)
 
-    queries = np.unique(matches.anchor_of[matches.labels > 0])
-    gathered = embeddings.shape[1] * len(matches.matches) // max(1, len(matches))
-    return _metrics(score, queries, len(matches), width=gathered if over == "judged" else len(embeddings))
+    ranked = np.unique(matches.anchor_of[matches.labels > 0])
+    if over == "corpus":
+        parts = by_distance(score, ranked, asking, embeddings, matches.anchors)
+    else:
+        gathered = embeddings.shape[1] * len(matches.matches) // max(1, len(matches))
+        parts = [score(ranked[block]) for block in slices(len(ranked), _CELLS, gathered)]
+    return _joined(parts, ranked, len(matches))
 
 
 def paired_difference(
@@ -201,19 +227,19 @@ def _score(hits: _Hits, relevant: Counts, ideal: Gains, ks: Ks) -> Scores:
     def total(query: Rows, values: NDArray[Any]) -> Floats:
         return np.bincount(query, values, len(relevant)).astype(np.float64, copy=False)
 
-    place = _place(hits.query, len(relevant)) + 1
+    place = placed(hits.query, len(relevant)) + 1
+    first, in_r = place == 1, hits.rank <= relevant[hits.query]
     precision = place / hits.rank
-    in_r = hits.rank <= relevant[hits.query]
     scores = {
-        "mrr": total(hits.query, (place == 1) / hits.rank),
+        "mrr": total(hits.query[first], precision[first]),
         "map": total(hits.query, precision) / relevant,
-        "map@r": total(hits.query, precision * in_r) / relevant,
-        "r_precision": total(hits.query, in_r) / relevant,
+        "map@r": total(hits.query[in_r], precision[in_r]) / relevant,
+        "r_precision": np.bincount(hits.query[in_r], minlength=len(relevant)) / relevant,
     }
     best = np.cumsum(ideal / np.log2(np.arange(ideal.shape[1]) + 2), axis=1)
     for k in ks:
         top = hits.down_to(k)
-        found = total(top.query, np.ones(len(top.query)))
+        found = np.bincount(top.query, minlength=len(relevant)).astype(np.float64)
         dcg = total(top.query, top.gain / np.log2(top.rank + 1))
         scores[f"hit@{k}"] = np.minimum(found, 1)
         scores[f"recall@{k}"] = found / relevant
@@ -221,63 +247,35 @@ def _score(hits: _Hits, relevant: Counts, ideal: Gains, ks: Ks) -> Scores:
     return scores
 
 
-def _place(query: Rows, queries: int) -> Rows:
-    """Return how many entries of the same query stand before each one; ``query`` ascends."""
-    counts = np.bincount(query, minlength=queries)
-    return np.arange(len(query)) - (np.cumsum(counts) - counts)[query]
-
-
 def _ideal(hits: _Hits, queries: int, depth: int) -> Floats:
     """Return the highest gains of each query, descending and padded with 0, (queries, depth)."""
     gain = hits.gain[np.lexsort((-hits.gain, hits.query))]  # the queries stay where they are
-    place = _place(hits.query, queries)
+    place = placed(hits.query, queries)
     top = place < depth
     ideal = np.zeros((queries, depth))
     ideal[hits.query[top], place[top]] = gain[top]
     return ideal
 
 
-def _ranks(distance: Embeddings, relevant: NDArray[np.bool_]) -> tuple[Rows, Rows]:
-    """Return (query, rank) of all that is relevant, by query and rank, from distances >= 0, (Q, N)."""
-    # the bits of floats >= 0 ascend with them and leave the sign bit free: one fast sort of integers does it,
-    # and in a tie the bit behind the distance puts what is irrelevant first
-    keys = distance.view(np.uint32) << np.uint32(1)
-    keys |= relevant
-    keys.sort(axis=1)
-    query, place = np.divmod(np.flatnonzero(keys & np.uint32(1)), keys.shape[1])
-    return query, place + 1
-
-
-def _distances(embeddings: Embeddings, queries: Rows) -> Embeddings:
-    """Return the distance of the queries to all rows, >= 0, and of each to itself infinite, (Q, N)."""
-    distance: Embeddings = np.maximum(1 - embeddings[queries] @ embeddings.T, 0)
-    distance[np.arange(len(queries)), queries] = np.inf
-    return distance
-
-
-def _hits_judged(embeddings: Embeddings, judged: MatchSet) -> _Hits:
+def _hits_judged(queries: Embeddings, embeddings: Embeddings, judged: MatchSet) -> _Hits:
     query = judged.anchor_of
-    cosine = np.einsum("jd,jd->j", embeddings[judged.anchors[query]], embeddings[judged.matches])
+    cosine = np.einsum("jd,jd->j", queries[query], embeddings[judged.matches])
     labels = judged.labels[np.lexsort((judged.labels, np.maximum(1 - cosine, 0), query))]
     relevant = labels > 0
-    rank = _place(query, len(judged)) + 1
+    rank = placed(query, len(judged)) + 1
     return _Hits(query[relevant], rank[relevant], labels[relevant].astype(np.float64))
 
 
-def _hits_corpus(embeddings: Embeddings, judged: MatchSet) -> _Hits:
+def _hits_corpus(distance: Embeddings, judged: MatchSet) -> _Hits:
     chosen = judged.labels > 0
     owner, match, gain = judged.anchor_of[chosen], judged.matches[chosen], judged.labels[chosen]
-    distance = _distances(embeddings, judged.anchors)
+    gain = gain[np.lexsort((gain, distance[owner, match], owner))]
     relevant = np.zeros(distance.shape, dtype=np.bool_)
     relevant[owner, match] = True
-    query, rank = _ranks(distance, relevant)
-    return _Hits(query, rank, gain[np.lexsort((gain, distance[owner, match], owner))].astype(np.float64))
+    return _Hits(*ranks(distance, relevant), gain.astype(np.float64))
 
 
-def _metrics(score: Callable[[Rows], Scores], queries: Rows, asked: int, *, width: int) -> Metrics:
-    """Score the queries in blocks, so that ``width`` numbers for each fit; no query is one block, too."""
-    size = max(1, _CELLS // max(1, width))
-    parts = [score(queries[start : start + size]) for start in range(0, max(1, len(queries)), size)]
+def _joined(parts: list[Scores], queries: Rows, asked: int) -> Metrics:
     per_query = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     return Metrics(per_query, len(queries), asked - len(queries))
 
@@ -291,7 +289,7 @@ def _depth(ks: Ks) -> int:
 def _checked(embeddings: Embeddings, count: int, of_what: str) -> Embeddings:
     if embeddings.ndim != 2 or len(embeddings) != count:
         raise OptionError(f"embeddings {embeddings.shape}: give one row for each of the {count} {of_what}")
-    embeddings = np.ascontiguousarray(embeddings, dtype=np.float32)
+    embeddings = np.require(embeddings, np.float32, ["C", "W"])
     squares = np.einsum("nd,nd->n", embeddings, embeddings)
     unfit = np.flatnonzero(~(squares < 1.001))
     if len(unfit):

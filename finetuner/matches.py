@@ -20,7 +20,7 @@ from finetuner.errors import ContentError, LabelError, MatchDataError, SourceErr
 from finetuner.judgements import Judgements
 from finetuner.pack_checks import check_follows
 from finetuner.packs import Pack
-from finetuner.splits import chosen
+from finetuner.splits import chosen, sides
 
 Rows = NDArray[np.int64]
 Labels = NDArray[np.float32]
@@ -108,6 +108,10 @@ class MatchSet:
         """For each judgement, the index of its anchor, (J,)."""
         return np.repeat(np.arange(len(self), dtype=np.int64), np.diff(self.offsets))
 
+    def owners(self, judgements: Rows) -> Rows:
+        """Return the indices of the anchors of some judgements, (j,): as :attr:`anchor_of` has them, without all others."""
+        return np.searchsorted(self.offsets, judgements, side="right") - 1
+
     def take(self, rows: Rows) -> Contents:
         """Return the contents of some rows, as a new list or array."""
         if isinstance(self.contents, np.ndarray):
@@ -118,9 +122,8 @@ class MatchSet:
         """Return the set with some of the anchors (indices or a mask) over the same contents, uncopied."""
         chosen = np.arange(len(self), dtype=np.int64)[anchors]
         counts = np.diff(self.offsets)[chosen]
-        picked = np.repeat(self.offsets[:-1][chosen] - np.cumsum(counts) + counts, counts) + np.arange(
-            counts.sum()
-        )
+        picked = np.repeat(self.offsets[:-1][chosen] - np.cumsum(counts) + counts, counts)
+        picked += np.arange(len(picked))
         return replace(
             self,
             anchors=self.anchors[chosen],
@@ -180,6 +183,14 @@ class MatchSet:
         """
         part = chosen(self.hashes[self.anchors], ratio, seed)
         return self.only(~part), self.only(part)
+
+    def parts(
+        self, *, validation: float, holdout: float, seed: int
+    ) -> tuple["MatchSet", "MatchSet", "MatchSet"]:
+        """Split by anchor into (training, validation, holdout), see :func:`finetuner.splits.sides`."""
+        side = sides(self.hashes[self.anchors], validation=validation, holdout=holdout, seed=seed)
+        training, validating, held_out = (self.only(side == number) for number in range(3))
+        return training, validating, held_out
 
     def save(self, folder: Path) -> None:
         """Write the set into a new folder; it is complete once ``matches.json`` is there."""

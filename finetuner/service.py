@@ -1,99 +1,103 @@
 """The tuning service: runs, versions and serving, put together. The Executors translate to and from it."""
 
 import contextlib
-import tempfile
-import threading
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field
-
 from finetuner.checksums import DocumentChecksum
 from finetuner.contents import ContentRows
 from finetuner.documents import ContentKind, DocumentLike
-from finetuner.errors import ContentError, TrainingError
-from finetuner.lifecycle import DamagedVersion, Decision, Policy, Registry, Version, decide
-from finetuner.lifecycle.lock import hold
+from finetuner.errors import ContentError, ReplicaError
+from finetuner.features import FeatureCache
+from finetuner.lifecycle import Decision, Live, Policy, Version, decide, open_registry
+from finetuner.lifecycle.live import begin
+from finetuner.lifecycle.store import Entry
+from finetuner.lifecycle.watch import Watch
 from finetuner.matches import MatchSet, MatchSetBuilder
-from finetuner.models import Embeddings, EncoderSpec, build_encoder
-from finetuner.serving import Engine, Served
-from finetuner.settings import OperatorSettings, Options
+from finetuner.models import Embeddings, EncoderSpec, Side
+from finetuner.service_settings import ServiceSettings
 from finetuner.training.compare import compare
-from finetuner.training.options import TrainingOptions
+from finetuner.training.listing import run_in, runs_in
+from finetuner.training.needed import needed_versions
+from finetuner.training.outcome import Outcome
 from finetuner.training.run_folder import RunFolder
+from finetuner.training.run_options import JudgeOptions, RunOptions
 from finetuner.training.runs import Runs
-
-
-class ServiceSettings(OperatorSettings):
-    """What the operator decides."""
-
-    encoder: str = Field(
-        default="mlp",
-        description="mlp, cnn, bilstm, a sentence-transformers folder, or package.module:factory.",
-    )
-    encoder_options: dict[str, Any] = Field(default_factory=dict, description="Arguments of the factory.")
-    seed: int = Field(default=0, ge=0, lt=2**31, description="Draws the weights of a new base encoder.")
-    batch_size: int = Field(default=64, ge=1, description="Contents in one forward pass of /encode at most.")
-    match_data: str | None = Field(
-        default=None, description="Address of the data Executor, grpc://HOST:PORT."
-    )
-
-
-class RunOptions(TrainingOptions):
-    """Options of a run of the service: the training's, and what becomes of its result."""
-
-    parent: str = Field(default="base", description="Version to start from: a name, or base, or active.")
-    promote: Policy = Field(
-        default="if_better", description="When the result becomes active: if_better, always or never."
-    )
-
-
-class JudgeOptions(Options):
-    """What is judged, and what the labels mean."""
-
-    version: str = Field(default="active", description="A version's name, or base, or active.")
-    positive_label: float | None = Field(
-        default=None, description="The label value that means positive; default: sign."
-    )
-    negative_label: float | None = Field(default=None, description="The label value that means negative.")
 
 
 class TuningService:
     """One encoder with its versions, tuned in the background and served meanwhile.
 
+    Of several services that share a registry one holds it: it trains and changes what is active. The others follow within
+    a second, and one of them takes over when the first has ended.
+
     Args:
-        folder: Where runs and versions live. One service at a time holds it, since a second one would take the
-            runs of the first for left over.
+        folder: Where runs live, and versions unless the settings name a registry.
         settings: What the operator decided.
 
     Raises:
-        OptionError: If another service holds the folder.
+        OptionError: If the registry is of a kind for which nothing is installed.
         EncoderError: If the encoder cannot be built.
         DamagedVersionError: If the active version is not what was registered.
+        RegistryError: If the registry cannot be reached.
     """
 
     def __init__(self, folder: Path, settings: ServiceSettings) -> None:
         self.spec = EncoderSpec(settings.encoder, settings.encoder_options)
+        self._folder = folder
+        self._settings = settings
+        self._runs: Runs | None = None
+        most_bytes = settings.feature_cache_bytes
+        self._features = {"features": str(folder / "features"), "feature_cache_bytes": most_bytes}
+        self._cache = FeatureCache(folder / "features", most_bytes=most_bytes) if most_bytes else None
+        self._registry = open_registry(settings.registry, folder)
         with contextlib.ExitStack() as if_it_fails:
-            self._hold = if_it_fails.enter_context(hold(folder))
-            self._registry = Registry(folder)
-            if self._registry.active is None:
-                self._register_base(settings.seed)
-            self._swap_lock = threading.Lock()
-            self._engine = Engine(self._load("active"), batch_size=settings.batch_size)
-            self._runs = Runs(folder / "runs", begin=self._begin, finish=self._finish)
+            if_it_fails.callback(self._registry.release)
+            begin(self._registry, self.spec, seed=settings.seed)
+            self._live = Live(self._registry, self.spec, batch_size=settings.batch_size)
+            self._watch = Watch(
+                self._registry,
+                self._live,
+                take_over=self._take_over,
+                step_down=self._step_down,
+                tidy=self._retire,
+            )
+            self._watch.start()
             if_it_fails.pop_all()
+
+    def _take_over(self) -> None:
+        keep = self._settings.keep_runs
+        self._runs = Runs(self._folder / "runs", begin=self._begin, finish=self._finish, keep=keep)
+
+    def _step_down(self) -> None:
+        runs, self._runs = self._runs, None
+        if runs is not None:
+            runs.close()
+
+    @property
+    def trains(self) -> bool:
+        """Whether this service is the one that trains, of those that share the registry."""
+        return self._runs is not None
+
+    def _tuner(self) -> Runs:
+        runs = self._runs
+        if runs is None:
+            raise ReplicaError(
+                f"this service follows registry {self._registry.store.where}, which {self._registry.holder} holds: runs "
+                "are started and told there; ask that one. This one takes over once that has ended"
+            )
+        return runs
 
     @property
     def version(self) -> str:
         """The version that serves now."""
-        return self._engine.served.version
+        return self._live.version
 
     @property
     def kind(self) -> ContentKind:
         """Which content the encoder takes: ``text`` or ``blob``."""
-        return self._engine.served.encoder.kind
+        return self._live.encoder.kind
 
     # runs
 
@@ -106,37 +110,57 @@ class TuningService:
         Raises:
             OptionError: If the id is ill-formed.
             UnknownVersionError: If there is no such parent.
+            ReplicaError: If another service trains.
         """
+        runs = self._tuner()
         self._registry.get(options.parent)  # one that is not there is told at once
         task = {
-            "options": options.dict(exclude={"parent", "promote"}),
-            "promote": options.promote,
-            "parent": options.parent,
+            **options.as_task(),
             "encoder": self.spec.as_dict(),
             "versions": str(self._registry.folder),
+            **self._features,
         }
-        return self._runs.create(task, run_id)
+        return runs.create(task, run_id)
 
     def start_run(self, run: RunFolder, matches: MatchSet, snapshot: dict[str, Any]) -> None:
         """Give a run its data, and tell what exactly it is; it trains as soon as those before it are through."""
         run.report("data", snapshot)
-        self._runs.start(run, matches)
+        self._tuner().start(run, matches)
 
     def fail_run(self, run: RunFolder, error: Exception) -> None:
         """End a run whose data could not be had."""
-        self._runs.fail(run, error)
+        self._tuner().fail(run, error)
 
     def run(self, run_id: str) -> RunFolder:
-        """Return a run, or raise UnknownRunError."""
-        return self._runs.get(run_id)
+        """Return a run.
+
+        Raises:
+            UnknownRunError: If there is none of that id.
+            ReplicaError: If another service trains, and keeps its runs elsewhere.
+        """
+        return run_in(self._known_runs(), run_id)
 
     def runs(self) -> list[RunFolder]:
-        """Return all runs, the oldest first."""
-        return self._runs.list()
+        """Return all runs, the oldest first, or raise ReplicaError if another service keeps them elsewhere."""
+        return runs_in(self._known_runs())
+
+    def _known_runs(self) -> Path:
+        if self._settings.registry is not None:
+            self._tuner()
+        return self._folder / "runs"
 
     def cancel(self, run_id: str) -> RunFolder:
         """End a run that is queued or running, or raise UnknownRunError."""
-        return self._runs.cancel(run_id)
+        return self._tuner().cancel(run_id)
+
+    def resume(self, run_id: str) -> RunFolder:
+        """Let a run that failed or was cancelled go on where it was.
+
+        Raises:
+            UnknownRunError: If there is none of that id.
+            TrainingError: If it has not ended, has succeeded, or what it needs is no longer there.
+        """
+        return self._tuner().resume(run_id)
 
     def _begin(self, run: RunFolder) -> dict[str, Any]:
         """Return where a run starts and with what it is compared: what is active now, not when it was queued."""
@@ -151,27 +175,21 @@ class TuningService:
 
     def _finish(self, run: RunFolder) -> dict[str, Any]:
         """Register the result of a run, and let the gate decide whether it serves from now on."""
-        task = run.task()
-        events = {event["event"]: event for event in run.events()}
-        begun, evaluation = events["running"], events.get("evaluated")
-        if evaluation is None:
-            raise TrainingError(f"the training process ended without a result; see {run.path / 'log.txt'}")
-        about = {
-            "run": run.id,
-            "parent": begun["parent_version"],
-            "data": {name: value for name, value in events["data"].items() if name not in ("event", "time")},
-            "options": task["options"],
-            "evaluation": {
-                name: evaluation[name] for name in ("anchors", "metrics", "gain", "seen_contents")
-            },
-        }
-        with self._swap_lock:
-            decision = self._decide(task["promote"], evaluation, rival=begun["active_version"])
-            outcome = {"promoted": decision.promote, "reason": decision.reason}
-            version = self._registry.register(run.candidate, self.spec, {**about, "gate": outcome})
-            if decision.promote:
-                self._activate(version)
-        return {"version": version.name, **outcome}
+        outcome = Outcome.of(run)
+        with self._live.swapping:
+            # there is one already if the service died before it could say so
+            versions = (one for one in self._registry.versions() if isinstance(one, Version))
+            version = next((one for one in versions if outcome.is_of(one.about)), None)
+            if version is None:
+                decision = self._decide(run.task()["promote"], outcome.evaluation, rival=outcome.rival)
+                gate = {"promoted": decision.promote, "reason": decision.reason}
+                about = {**outcome.about, "gate": gate}
+                version = self._registry.register(run.candidate, self.spec, about, by=f"run {run.id}")
+            gate = version.about["gate"]
+            if gate["promoted"]:
+                self._live.promote(version.name, by=f"run {run.id}", why=gate["reason"])
+        self._watch.tidy_soon()
+        return {"version": version.name, **gate}
 
     def _decide(self, policy: Policy, evaluation: dict[str, Any], *, rival: str) -> Decision:
         decision = decide(evaluation, policy, rival=rival)
@@ -182,58 +200,50 @@ class TuningService:
     # versions
 
     def models(self) -> list[dict[str, Any]]:
-        """Return what is known of each version, the oldest first, and which one is active."""
-        active = self._registry.active
-        return [{**_told(version), "active": version.name == active} for version in self._registry.versions()]
+        """Return what is known of each version, the oldest first, and which one is active.
 
-    def promote(self, name: str) -> str:
-        """Make a version active and serve it; return its name.
+        ``refused``, at the active one, tells why it does not serve here; ``trouble``, what is wrong with the registry.
+        """
+        trouble = {"trouble": self._watch.trouble} if self._watch.trouble else {}
+        return [{**one, **(trouble if one["active"] else {})} for one in self._live.models()]
+
+    def audit(self, last: int) -> list[Entry]:
+        """Return the last entries of the audit log, the oldest first: who changed what, and when."""
+        return self._registry.store.entries()[-last:]
+
+    def promote(self, name: str, *, by: str = "/promote") -> str:
+        """Make a version active and serve it; return its name. Raises as :meth:`Live.promote`."""
+        return self._live.promote(name, by=by)
+
+    def rollback(self, *, by: str = "/rollback") -> str:
+        """Serve the version that was active before this one; return its name. Raises as :meth:`Live.rollback`."""
+        return self._live.rollback(by=by)
+
+    def keep(self, name: str, kept: bool, *, by: str = "/keep") -> str:
+        """Have a version kept for good, or no longer; return its name.
 
         Raises:
             UnknownVersionError: If there is none of that name.
-            DamagedVersionError: If its files are not as registered; what served goes on.
+            ReplicaError: If another service holds the registry.
         """
-        with self._swap_lock:
-            version = self._registry.get(name)
-            if version.name != self.version:
-                self._activate(version)
-            return version.name
+        version = self._registry.get(name).name
+        self._registry.keep(version, kept, by=by)
+        return version
 
-    def rollback(self) -> str:
-        """Serve the version that was active before this one; return its name.
-
-        Raises:
-            UnknownVersionError: If there was none.
-            DamagedVersionError: If its files are not as registered; what served goes on.
-        """
-        with self._swap_lock:
-            served = self._load(self._registry.previous())
-            self._registry.step_back()
-            self._engine.swap(served)
-            return served.version
-
-    def _activate(self, version: Version) -> None:
-        served = self._load(version.name)  # first: a version that cannot be loaded must not become active
-        self._registry.activate(version.name)
-        self._engine.swap(served)
-
-    def _load(self, name: str) -> Served:
-        version = self._registry.get(name)
-        return Served(version.name, version.load(self.spec))
-
-    def _register_base(self, seed: int) -> None:
-        if not self._registry.versions():  # it is there if an earlier start was killed before activating it
-            with tempfile.TemporaryDirectory() as folder:
-                build_encoder(self.spec, seed=seed).save(Path(folder))
-                self._registry.register(Path(folder), self.spec, {"parent": None, "run": None})
-        self._registry.activate("v0")
+    def _retire(self) -> None:
+        """Delete the versions that are no longer kept; those that a run may yet start from are."""
+        self._registry.retire(self._settings.keep_versions, needed_versions(self.runs()))
 
     # serving
 
-    def encode(self, documents: Sequence[DocumentLike]) -> tuple[Embeddings, str]:
+    def encode(self, documents: Sequence[DocumentLike], side: Side = "document") -> tuple[Embeddings, str]:
         """Return the embeddings of documents, float32 (N, D) in their order, and the version that made them.
 
         Equal contents are embedded once.
+
+        Args:
+            documents: N documents.
+            side: What they are embedded as; it matters where a version adapts queries alone.
 
         Raises:
             ContentError: If there is no document, or one has no fit content.
@@ -241,9 +251,9 @@ class TuningService:
         """
         if not documents:
             raise ContentError("no document was given; at least one is needed")
-        contents = ContentRows(self.kind, floats=self._engine.served.encoder.takes_floats)
+        contents = ContentRows(self.kind, floats=self._live.encoder.takes_floats)
         rows = [contents.add(document) for document in documents]
-        embeddings, version = self._engine.embed(contents.finish()[0])
+        embeddings, version = self._live.embed(contents.finish()[0], side)
         return embeddings[rows], version
 
     def match_set(self, documents: Iterable[Any]) -> tuple[MatchSet, dict[str, Any]]:
@@ -256,7 +266,7 @@ class TuningService:
 
     def builder(self) -> MatchSetBuilder:
         """Return a builder of a match set with the content that the encoder takes."""
-        return MatchSetBuilder(self.kind, floats=self._engine.served.encoder.takes_floats)
+        return MatchSetBuilder(self.kind, floats=self._live.encoder.takes_floats)
 
     def evaluate(self, matches: MatchSet, options: JudgeOptions) -> dict[str, Any]:
         """Return how base, active and another version rank for the anchors of a match set.
@@ -275,15 +285,12 @@ class TuningService:
         matches = matches.with_values(options.positive_label, options.negative_label)
         base, active, wanted = (self._registry.get(name).name for name in ("base", "active", options.version))
         names = [name for name in dict.fromkeys((base, active)) if name != wanted]
-        return compare({name: self._load(name).encoder for name in (*names, wanted)}, matches, seed=0)
+        encoders = {name: self._registry.load(name, self.spec) for name in (*names, wanted)}
+        return compare(encoders, matches, seed=0, cache=self._cache)
 
     def close(self) -> None:
-        """End the run that is training, if any, and let go of the folder."""
-        self._runs.close()
-        self._hold.close()
-
-
-def _told(version: Version | DamagedVersion) -> dict[str, Any]:
-    if isinstance(version, DamagedVersion):
-        return {"version": version.name, "damaged": version.reason}
-    return {name: value for name, value in version.about.items() if name != "files"}
+        """Stop the run that is training, if any: it goes on at the next start; and let go of the registry."""
+        self._watch.close()
+        if self._runs is not None:
+            self._runs.close()
+        self._registry.release()

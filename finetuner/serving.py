@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from finetuner.contents import Contents
-from finetuner.models import Embeddings, Encoder
+from finetuner.models import Embeddings, Encoder, Side
 
 
 @dataclass(frozen=True)
@@ -37,11 +37,15 @@ class Engine:
         served.encoder.eval()
         self._served = served  # one assignment: a reader sees the old or the new one, never a mixture
 
-    def embed(self, contents: Contents) -> tuple[Embeddings, str]:
+    def embed(self, contents: Contents, side: Side = "document") -> tuple[Embeddings, str]:
         """Return embeddings, float32 (N, D), and the one version that made all of them.
+
+        Args:
+            contents: N texts, or an array (N, ...).
+            side: What they are embedded as.
 
         Raises:
             EncoderError: If the encoder does not take such contents.
         """
         served = self._served
-        return served.encoder.embed(contents, batch_size=self._batch_size), served.version
+        return served.encoder.embed(contents, batch_size=self._batch_size, side=side), served.version

@@ -1,7 +1,19 @@
 """Model versions: registered once, promoted by a gate, rolled back by one step."""
 
 from finetuner.lifecycle.gate import Decision, Policy, decide
+from finetuner.lifecycle.live import Live
+from finetuner.lifecycle.opening import open_registry
 from finetuner.lifecycle.registry import Registry
 from finetuner.lifecycle.version import DamagedVersion, Version, load
 
-__all__ = ["DamagedVersion", "Decision", "Policy", "Registry", "Version", "decide", "load"]
+__all__ = [
+    "DamagedVersion",
+    "Decision",
+    "Live",
+    "Policy",
+    "Registry",
+    "Version",
+    "decide",
+    "load",
+    "open_registry",
+]

@@ -1,17 +1,24 @@
 """How encoders rank for the same anchors, side by side."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
 from finetuner.documents import MatchDocumentLike
 from finetuner.evaluation import Metrics, by_judgements, paired_difference
+from finetuner.features import FeatureCache
 from finetuner.matches import MatchSet, Rows
-from finetuner.models import Embeddings, Encoder
+from finetuner.models import Embeddings, Encoder, Side
 
 PRIMARY = "map"
 """The metric that decides."""
+
+PORTION = 4096
+"""Contents of which a copy is in memory while they are embedded."""
+
+Embed = Callable[[Rows, Side], Embeddings]
+"""Returns embeddings, float32 (n, D), of rows of a match set as queries or as documents."""
 
 
 def evaluate(
@@ -37,15 +44,23 @@ def evaluate(
     return compare(named, matches.with_values(None, None), seed=seed)
 
 
-def compare(encoders: Mapping[str, Encoder], holdout: MatchSet, *, seed: int) -> dict[str, Any]:
+def compare(
+    encoders: Mapping[str, Encoder], holdout: MatchSet, *, seed: int, cache: FeatureCache | None = None
+) -> dict[str, Any]:
     """Return how encoders rank for the same held-out anchors.
+
+    Args:
+        encoders: By name; the last one is the candidate.
+        holdout: The anchors.
+        seed: Decides the resamples of the bootstrap.
+        cache: Where what modules make of contents is kept, and found again; None if it is not worth it.
 
     Returns:
         ``anchors``, the number of anchors that could be ranked; ``metrics``, the means by encoder and metric; and
         ``gain``, for each encoder but the last the difference last - encoder in MAP as (mean, low, high) with a
         95 % interval of the paired bootstrap.
     """
-    ranked = {name: rank(encoder, holdout) for name, encoder in encoders.items()} if len(holdout) else {}
+    ranked = {name: rank(encoder, holdout, cache=cache) for name, encoder in encoders.items()}
     known = {name: metrics for name, metrics in ranked.items() if metrics is not None}
     if not known:
         return {"anchors": 0, "metrics": {}, "gain": {}}
@@ -61,29 +76,52 @@ def _gain(candidate: Metrics, rival: Metrics, seed: int) -> list[float]:
     return list(paired_difference(candidate.per_query[PRIMARY], rival.per_query[PRIMARY], seed=seed))
 
 
-def rank(encoder: Encoder, matches: MatchSet) -> Metrics | None:
-    """Return how an encoder ranks for the anchors of a set, or None if no anchor has a positive.
+def rank(encoder: Encoder, matches: MatchSet, *, cache: FeatureCache | None = None) -> Metrics | None:
+    """Return how an encoder ranks for the anchors of a set, see :func:`rank_by`."""
+    fingerprint = encoder.fingerprint() if cache is not None else ""
+
+    def part(rows: Rows, side: Side) -> Embeddings:
+        contents = matches.take(rows)
+        if cache is None:
+            return encoder.embed(contents, side=side)
+        features = cache.features(
+            fingerprint, contents, matches.hashes[rows], lambda some: encoder.embed_vectors(some)
+        )
+        return encoder.finish_all(features.take(np.arange(len(rows))), side)
+
+    def embed(rows: Rows, side: Side) -> Embeddings:
+        starts = range(0, len(rows), PORTION)
+        return np.concatenate([part(rows[at : at + PORTION], side) for at in starts])
+
+    return rank_by(embed, matches, sides=encoder.heads.tell_sides_apart)
+
+
+def rank_by(embed: Embed, matches: MatchSet, *, sides: bool) -> Metrics | None:
+    """Return how embeddings rank for the anchors of a set, or None if no anchor has a positive.
 
     Where most anchors with a positive have a negative too, those that do rank their own judged matches: what
     nobody judged cannot count against a model. Else all of them look for their positives in the corpus.
+
+    Args:
+        embed: Makes the embeddings.
+        matches: The anchors.
+        sides: Whether a content has another embedding as a query than as a document.
     """
     positive = np.bincount(matches.anchor_of[matches.labels > 0], minlength=len(matches)) > 0
     negative = np.bincount(matches.anchor_of[matches.labels < 0], minlength=len(matches)) > 0
+    if not positive.any():
+        return None
     if 2 * (positive & negative).sum() > positive.sum():
-        chosen = matches.only(positive & negative)
-        return by_judgements(embed_used(encoder, chosen), chosen, over="judged")
-    if positive.any():
-        return by_judgements(encoder.embed(matches.contents), matches, over="corpus")
-    return None
-
-
-def embed_used(encoder: Encoder, matches: MatchSet) -> Embeddings:
-    """Return embeddings, float32 (N, D), for those contents that are anchors or judged; the others are zeros."""
-    rows = used_rows(matches)
-    some = encoder.embed(matches.take(rows))
-    embeddings = np.zeros((len(matches.ids), some.shape[1]), np.float32)
-    embeddings[rows] = some
-    return embeddings
+        matches = matches.only(positive & negative)
+        rows = used_rows(matches)
+        some = embed(rows, "document")
+        embeddings = np.zeros((len(matches.ids), some.shape[1]), np.float32)
+        embeddings[rows] = some
+        queries = embed(matches.anchors, "query") if sides else None
+        return by_judgements(embeddings, matches, over="judged", queries=queries)
+    embeddings = embed(np.arange(len(matches.ids)), "document")
+    queries = embed(matches.anchors, "query") if sides else None
+    return by_judgements(embeddings, matches, over="corpus", queries=queries)
 
 
 def used_rows(matches: MatchSet) -> Rows:

@@ -1,8 +1,9 @@
 """One run in one call: split, train, and judge the result on anchors that it never saw."""
 
+import contextlib
 import copy
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,24 @@ import torch
 
 from finetuner.documents import MatchDocumentLike
 from finetuner.errors import NothingToLearnError
+from finetuner.features import FeatureCache
+from finetuner.groups import positive_groups
 from finetuner.lifecycle.version import write_version
+from finetuner.losses import make_objective
 from finetuner.matches import MatchSet
 from finetuner.models import Encoder, EncoderSpec, build_encoder
+from finetuner.samplers import MatchSampler
+from finetuner.training.batches import as_relations
 from finetuner.training.compare import compare, used_rows
-from finetuner.training.loop import Report, train
-from finetuner.training.options import TrainingOptions
+from finetuner.training.guard import BatchGuard
+from finetuner.training.loop import train
+from finetuner.training.options import Recipe, TrainingOptions
+from finetuner.training.recipes import begin, cached, choose
+from finetuner.training.vectors import CachedVectors
+from finetuner.training.watch import Report
+
+CACHE_BYTES = 4 * 2**30
+"""Room for the outputs of frozen modules, where :func:`fit` is given a folder for them."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +57,9 @@ class FitResult:
 def fit(
     encoder: Encoder | str,
     matches: MatchSet | Iterable[MatchDocumentLike],
+    *,
+    cache: str | Path | None = None,
+    report: Report | None = None,
     **options: Any,
 ) -> FitResult:
     """Tune an encoder on match data and judge it on held-out anchors.
@@ -52,6 +68,8 @@ def fit(
         encoder: An encoder, or the name of one: ``mlp``, ``cnn``, ``bilstm``, the path of a
             sentence-transformers folder, or ``package.module:factory``.
         matches: A match set, or any iterable of match Documents.
+        cache: A folder in which the outputs of frozen modules are kept for the next time; by default they are not.
+        report: Called with the name and the figures of each event, as soon as it happens.
         options: See :class:`TrainingOptions`.
 
     Raises:
@@ -64,14 +82,22 @@ def fit(
     if not isinstance(matches, MatchSet):
         matches = MatchSet.from_documents(matches, kind=base.kind, floats=base.takes_floats)
     events: list[dict[str, Any]] = []
+
+    def tell(event: str, figures: dict[str, Any]) -> None:
+        events.append({"event": event, **figures})
+        if report is not None:
+            report(event, figures)
+
     with tempfile.TemporaryDirectory() as folder:
+        features = FeatureCache(Path(cache or folder, "features"), most_bytes=CACHE_BYTES)
         tuned, evaluation = tune(
             copy.deepcopy(base),
             matches,
             chosen,
             rivals={"base": base},
-            folder=Path(folder),
-            report=lambda event, figures: events.append({"event": event, **figures}),
+            state=Path(folder, "state.safetensors"),
+            cache=features,
+            report=tell,
         )
     return FitResult(tuned, evaluation, events)
 
@@ -82,7 +108,8 @@ def tune(
     options: TrainingOptions,
     *,
     rivals: Mapping[str, Encoder],
-    folder: Path,
+    state: Path,
+    cache: FeatureCache,
     report: Report,
 ) -> tuple[Encoder, dict[str, Any]]:
     """Train ``encoder`` in place on most anchors, and compare it with its rivals on those held out.
@@ -92,29 +119,101 @@ def tune(
         matches: All match data of the run.
         options: How.
         rivals: Encoders to compare with, by the name under which they are reported.
-        folder: Receives the weights of the best epoch.
-        report: Receives a ``split`` event, those of :func:`train`, and an ``evaluated`` event.
+        state: A file that tells how far the training has come. If it is there, the training goes on from it, to the
+            same bytes as if it had never been interrupted; encoder, matches and options must be the same.
+        cache: Keeps what frozen modules make of contents.
+        report: Receives ``split`` and ``recipe`` events, those of :func:`train`, and an ``evaluated`` event.
 
     Returns:
         The encoder after its best epoch, and the comparison.
     """
     zeros = int((matches.labels == 0).sum())
-    matches = matches.with_values(options.positive_label, options.negative_label)
+    if options.positive_label is not None or not options.uses_scores:
+        matches = matches.with_values(options.positive_label, options.negative_label)
     _check_labels(matches, options)
-    rest, holdout = matches.split(options.holdout, seed=options.seed)
-    training, validation = rest.split(options.validation / (1 - options.holdout), seed=options.seed + 1)
+    described = _described(matches, zeros=zeros)
+    training, validation, holdout = matches.parts(
+        validation=options.validation, holdout=options.holdout, seed=options.seed
+    )
+    anchors = len(matches)
+    del matches  # its judgements are in the parts, and would be in memory twice
     sizes = {"training": len(training), "validation": len(validation), "holdout": len(holdout)}
-    report("split", {**sizes, **_described(matches, zeros=zeros)})
+    report("split", {**sizes, **described})
     if not len(training):
         raise NothingToLearnError(
-            f"all of the {len(matches)} anchors are held out; add anchors, or set validation and holdout lower"
+            f"all of the {anchors} anchors are held out; add anchors, or set validation and holdout lower"
         )
-    with torch.random.fork_rng(devices=[]):  # the caller's random numbers stay the caller's
-        tuned = train(encoder, training, validation, options, checkpoint=folder, report=report)
-    evaluation = compare({**rivals, "candidate": tuned}, holdout, seed=options.seed)
+    recipe, reason = choose(encoder, training, options)
+    report("recipe", {"recipe": recipe, "reason": reason})
+    encoder.to("cuda" if torch.cuda.is_available() else "cpu")
+    with _reproducible(options.seed):
+        _train(recipe, encoder, training, validation, options, state=state, cache=cache, report=report)
+    encoder.to("cpu")
+    evaluation = compare({**rivals, "candidate": encoder}, holdout, seed=options.seed, cache=cache)
     evaluation["seen_contents"] = int(np.isin(used_rows(holdout), used_rows(training)).sum())
     report("evaluated", evaluation)
-    return tuned, evaluation
+    return encoder, evaluation
+
+
+def _train(
+    recipe: Recipe,
+    encoder: Encoder,
+    training: MatchSet,
+    validation: MatchSet,
+    options: TrainingOptions,
+    *,
+    state: Path,
+    cache: FeatureCache,
+    report: Report,
+) -> None:
+    """Put together what a training consists of, and train."""
+    likely = None
+    if options.in_batch_guard is not None:
+        vectors = CachedVectors(encoder, cached(encoder, training, cache))
+        contents = vectors.embeddings(np.arange(len(training.ids)), "document")
+        queries = vectors.embeddings(training.anchors, "query")
+        likely = BatchGuard(queries, contents, training, guard=options.in_batch_guard)
+    trainee = begin(recipe, encoder, training, options, cache=cache)
+    groups = positive_groups(training)
+    objective = make_objective(
+        options.loss,
+        options.loss_options,
+        matryoshka=options.matryoshka or None,
+        dim=trainee.vectors.embeddings(training.anchors[:1], "document").shape[1],
+        groups=None if groups is None else int(groups.max()) + 1,
+    ).to(encoder.device)
+    sampler = MatchSampler(
+        training,
+        batch_size=options.batch_size,
+        matches_per_anchor=options.matches_per_anchor,
+        seed=options.seed,
+        in_batch_negatives=options.uses_in_batch_negatives,
+        sampling=options.sampling,
+        scores=objective.uses_scores,
+        teaches=lambda batch: bool(objective.teaches(as_relations(batch, encoder.device)).any()),
+        likely=likely,
+    )
+    train(trainee, objective, sampler, training, validation, options, state=state, report=report)
+
+
+@contextlib.contextmanager
+def _reproducible(seed: int) -> Iterator[None]:
+    """Let a seed decide all of torch's random numbers, and no race which of two sums is taken first, meanwhile.
+
+    The caller's random numbers and settings stay the caller's.
+    """
+    settings = torch.utils.deterministic
+    strict, fills = torch.are_deterministic_algorithms_enabled(), settings.fill_uninitialized_memory  # type: ignore[attr-defined]  # set by torch when it is imported
+    devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(seed)
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        settings.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # it takes time, and nobody reads it
+        try:
+            yield
+        finally:
+            torch.use_deterministic_algorithms(strict)
+            settings.fill_uninitialized_memory = fills  # type: ignore[attr-defined]
 
 
 def _check_labels(matches: MatchSet, options: TrainingOptions) -> None:

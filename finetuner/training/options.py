@@ -1,47 +1,132 @@
 """What a training run can be told; every field has its unit, range and where its default comes from."""
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import Field, root_validator
+from pydantic import Field, root_validator, validator
 
-from finetuner.losses import LOSSES, Loss
+from finetuner.errors import OptionError
+from finetuner.losses import Objective, make_objective
 from finetuner.settings import Options
+
+Recipe = Literal["adapter", "head", "lora", "full"]
 
 
 class TrainingOptions(Options):
     """Options of ``finetuner.fit`` and of the ``/fit`` endpoint."""
 
+    recipe: Literal["auto", "adapter", "head", "lora", "full"] = Field(
+        default="auto",
+        description="What is trained: adapter, a linear map added behind the frozen encoder; head, a projection behind "
+        "it; lora, small matrices beside its layers; full, all weights. auto goes by encoder and amount of data.",
+    )
+    queries_only: bool = Field(
+        default=False,
+        description="Of adapter: adapt queries alone, so that embeddings of documents stay as they are.",
+    )
+    head_dim: int | None = Field(
+        default=None, ge=1, description="Of head: numbers in an embedding; by default as before."
+    )
+    head_hidden: int = Field(default=0, ge=0, description="Of head: width of a layer in between; 0 for none.")
+    lora_rank: int = Field(
+        default=8, ge=1, description="Of lora: width of the small matrices; 8 as in its paper's GPT-2 runs."
+    )
+    lora_alpha: float = Field(
+        default=16, gt=0, description="Of lora: their scale times the rank; twice the rank."
+    )
+    lora_layers: list[str] = Field(
+        default=[],
+        description="Of lora: names of layers, * for anything; by default all linear and convolutional.",
+    )
+    freeze: list[str] = Field(
+        default=[],
+        description="Of full: names of parameters or modules that stay as they are, * for anything.",
+    )
+    layer_decay: float = Field(
+        default=1, gt=0, le=1, description="Of full: learning rate of a layer / that of the next one."
+    )
     epochs: int = Field(
         default=20, ge=1, le=10_000, description="Passes over the anchors; measured on Fashion-MNIST."
     )
     batch_size: int = Field(
-        default=64, ge=1, description="Anchors in one step; each brings its judged matches along."
+        default=64, ge=1, description="Anchors in one batch; each brings its judged matches along."
+    )
+    accumulate: int = Field(
+        default=1,
+        ge=1,
+        description="Batches whose gradients make one step; more anchors, not more negatives.",
+    )
+    piece: int | None = Field(
+        default=None,
+        ge=1,
+        description="Of lora and full: contents that go through the module together (gradient cache); by default "
+        "as many as 2 GiB have room for, and half as many each time memory runs out.",
+    )
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        default="float32",
+        description="Of lora and full: what matrices are multiplied in; auto takes bfloat16 for pretrained encoders "
+        "where the hardware multiplies it.",
+    )
+    sampling: Literal["anchors", "classes"] = Field(
+        default="anchors",
+        description="What a batch is made of: anchors with their matches, or contents balanced over classes.",
     )
     matches_per_anchor: int = Field(
         default=64,
         ge=2,
-        description="Judged matches one anchor brings to a step; of more, another sample each epoch.",
+        description="Judged matches one anchor brings to a batch; of more, another sample each epoch.",
     )
-    loss: Literal["infonce", "cosine", "triplet"] = Field(
-        default="infonce", description="See finetuner.losses."
+    loss: str = Field(
+        default="infonce",
+        description="See finetuner.losses; pml:<class> is a loss of pytorch-metric-learning.",
     )
-    temperature: float | None = Field(
-        default=None, gt=0, description="Of infonce, no unit; its default is measured."
+    loss_options: dict[str, Any] = Field(
+        default={}, description="Its arguments, such as temperature or margin."
     )
-    margin: float | None = Field(default=None, gt=0, description="Of triplet, in units of squared distance.")
+    matryoshka: list[int] = Field(
+        default=[],
+        description="Dimensions to which embeddings may be cut; the loss is taken at each of them too.",
+    )
     in_batch_negatives: bool | None = Field(
         default=None,
         description="Whether matches of other anchors serve as negatives where nobody judged them; by default they "
-        "do, but not for cosine, which would be told -1 about pairs that nobody has seen.",
+        "do, but not for losses that learn values, which would be told about pairs that nobody has seen.",
+    )
+    in_batch_guard: float | None = Field(
+        default=None,
+        gt=0,
+        description="Contents of other anchors that the encoder before training finds closer than this share of the "
+        "cosine of the anchor's positives do not serve as negatives.",
+    )
+    hard_negatives: int = Field(
+        default=0, ge=0, description="Nearest wrong contents of the corpus that an anchor brings along."
+    )
+    hard_negative_guard: float = Field(
+        default=0.95, gt=0, description="Share of the cosine of its positives above which they are left out."
+    )
+    mine_every: int = Field(
+        default=1, ge=1, description="Epochs after which hard negatives are looked for anew."
     )
     learning_rate: float | None = Field(
-        default=None, gt=0, description="Peak step size; by default the encoder's own."
+        default=None, gt=0, description="Peak step size; by default that of recipe and encoder."
     )
     weight_decay: float = Field(
         default=0.01, ge=0, description="Of AdamW, per step and learning rate; its usual value."
     )
+    schedule: Literal["cosine", "linear", "constant"] = Field(
+        default="cosine", description="How the learning rate goes on after its rise."
+    )
     warmup: float = Field(
         default=0.1, ge=0, lt=1, description="Share of the steps in which the rate rises linearly."
+    )
+    clip: float | None = Field(
+        default=None, gt=0, description="Length to which a longer gradient is cut; by default it is not."
+    )
+    ema: float | None = Field(
+        default=None,
+        gt=0,
+        lt=1,
+        description="Decay of a moving average of the weights, which is kept instead.",
     )
     validation: float = Field(
         default=0.1, ge=0, le=0.5, description="Share of the anchors held out to choose the best epoch."
@@ -52,6 +137,11 @@ class TrainingOptions(Options):
     patience: int = Field(
         default=10, ge=1, description="Epochs without a better validation MAP before it stops early."
     )
+    save_seconds: float = Field(
+        default=20,
+        ge=0,
+        description="Time after which the state of a run is written again, with the next step.",
+    )
     positive_label: float | None = Field(
         default=None, description="The label value that means positive; default: sign."
     )
@@ -60,21 +150,50 @@ class TrainingOptions(Options):
         default=0, ge=0, lt=2**31, description="Decides the split, the order and all other randomness."
     )
 
+    @validator("loss_options", pre=True)
+    def _whole_numbers(cls, given: Any) -> Any:
+        """Take 5.0 for 5: on the wire all numbers are floats."""
+        if not isinstance(given, Mapping):
+            return given
+        return {k: int(v) if isinstance(v, float) and v.is_integer() else v for k, v in given.items()}
+
     @root_validator(skip_on_failure=True)
     def _go_together(cls, values: dict[str, Any]) -> dict[str, Any]:
         if values["validation"] + values["holdout"] >= 1:
             raise ValueError("validation and holdout are all anchors; leave some to learn from")
-        for parameter, loss in (("temperature", "infonce"), ("margin", "triplet")):
-            if values[parameter] is not None and values["loss"] != loss:
-                raise ValueError(f"{parameter} belongs to loss {loss!r}, not to {values['loss']!r}")
+        for recipe, names in _OF_RECIPE.items():
+            for name in names:
+                if values["recipe"] not in recipe.split() and values[name] != cls.__fields__[name].default:
+                    raise ValueError(f"{name} belongs to recipe {recipe}, not to {values['recipe']}")
+        try:
+            _objective(values["loss"], values["loss_options"])
+        except OptionError as error:
+            raise ValueError(str(error)) from error
         return values
+
+    @property
+    def uses_scores(self) -> bool:
+        """Whether the loss learns labels as values, of which 0 is one like others."""
+        return _objective(self.loss, self.loss_options).uses_scores
 
     @property
     def uses_in_batch_negatives(self) -> bool:
         """What ``in_batch_negatives`` comes to."""
-        return self.loss != "cosine" if self.in_batch_negatives is None else self.in_batch_negatives
+        if self.in_batch_negatives is None:
+            return self.loss not in ("cosine", "cosent", "margin_mse")
+        return self.in_batch_negatives
 
-    def make_loss(self) -> Loss:
-        """Return the chosen loss with its parameters."""
-        given = {"temperature": self.temperature, "margin": self.margin}
-        return LOSSES[self.loss](**{name: value for name, value in given.items() if value is not None})
+
+def _objective(loss: str, options: Mapping[str, Any]) -> Objective:
+    """Return the objective of small embeddings: what it is like does not depend on them."""
+    return make_objective(loss, options, dim=1, groups=1)
+
+
+_OF_RECIPE = {
+    "adapter": ["queries_only"],
+    "head": ["head_dim", "head_hidden"],
+    "lora": ["lora_rank", "lora_alpha", "lora_layers"],
+    "full": ["freeze", "layer_decay"],
+    "lora full": ["piece", "precision"],
+}
+"""The options that are of some recipes only."""

@@ -1,23 +1,57 @@
 """A run on disk: what it shall do, and what has happened so far.
 
-<run>/run.json        what it shall do; written once
-<run>/data/           its match set
-<run>/events.jsonl    what happened, a line each; the last one that names a state is the state
-<run>/candidate/      weights of the best epoch so far
+<run>/run.json             what it shall do; written once
+<run>/data/                its match set; whole or not there
+<run>/events.jsonl         what happened, a line each; the last one that names a state is the state
+<run>/candidate/           the tuned encoder, once the training is through
+<run>/state.safetensors    where its training stands, to go on from
+<run>/features/            vectors of frozen modules, where they are not kept for other runs
+<run>/log.txt              what its training processes printed
+<run>/curves.svg           loss and validation MAP of each epoch, drawn at the end
+
+    queued ───► running ───► succeeded
+      ▲  │         │
+      │  └────┬────┘
+      │       ▼
+      └─ failed, cancelled         back by /resume
 """
 
+import errno
 import json
 import os
+import shutil
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
+from finetuner.durable import sync, sync_tree
 from finetuner.errors import SourceError
+from finetuner.matches import MatchSet
 
 State = Literal["queued", "running", "succeeded", "failed", "cancelled"]
-STATES = frozenset(get_args(State))
 FINAL = frozenset({"succeeded", "failed", "cancelled"})
+
+LEADS_TO: dict[str, State] = {
+    "queued": "queued",
+    "running": "running",
+    "resumed": "running",
+    "succeeded": "succeeded",
+    "failed": "failed",
+    "cancelled": "cancelled",
+}
+"""The events that name a state, and which."""
+
+MAY_COME: dict[str, frozenset[State]] = {
+    "queued": frozenset({"failed", "cancelled"}),  # by /resume; the first one makes the run
+    "running": frozenset({"queued"}),
+    "resumed": frozenset({"queued", "running"}),  # after /resume, and after the service has stopped
+    "succeeded": frozenset({"running"}),
+    "failed": frozenset({"queued", "running"}),
+    "cancelled": frozenset({"queued", "running"}),
+}
+"""In which states each of them may come."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +90,21 @@ class RunFolder:
         """Where its weights are."""
         return self.path / "candidate"
 
+    @property
+    def checkpoint(self) -> Path:
+        """Where it is kept how far the training is."""
+        return self.path / "state.safetensors"
+
+    @property
+    def features(self) -> Path:
+        """Where vectors of frozen modules are, if they are not kept for other runs."""
+        return self.path / "features"
+
+    @property
+    def log(self) -> Path:
+        """What its training processes printed."""
+        return self.path / "log.txt"
+
     def task(self) -> dict[str, Any]:
         """Return what the run shall do."""
         try:
@@ -64,18 +113,61 @@ class RunFolder:
             raise SourceError(f"{self.path / 'run.json'}: not the description of a run: {error}") from error
         return task
 
+    def keep_data(self, matches: MatchSet) -> None:
+        """Save the run's match set; it is on disk when this returns, and not there at all if it cannot be."""
+        aside = self.path / "data.part"
+        try:
+            matches.save(aside)
+            sync_tree(aside)
+            aside.replace(self.data)
+            sync(self.path)
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+
+    def discard(self) -> None:
+        """Remove what is only there to go on from: data, candidate, vectors and state of the training."""
+        self.discard_halves()
+        self.checkpoint.unlink(missing_ok=True)
+        for folder in (self.features, self.candidate, self.data):  # data last: it says that there is more
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def discard_halves(self) -> None:
+        """Remove what a crash or a full disk has left half-written."""
+        for half in self.path.glob("*.part"):
+            if half.is_dir():
+                shutil.rmtree(half, ignore_errors=True)
+            else:
+                half.unlink(missing_ok=True)
+
     def report(self, event: str, figures: dict[str, Any]) -> None:
-        """Append an event; it is on disk when this returns."""
+        """Append an event; it is on disk when this returns.
+
+        Raises:
+            OSError: If it cannot be written, or not as a whole.
+        """
         line = json.dumps({"event": event, "time": round(time.time(), 3), **figures}) + "\n"
         handle = os.open(self.path / "events.jsonl", os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
         try:
             size = os.fstat(handle).st_size
             if size and os.pread(handle, 1, size - 1) != b"\n":
                 line = "\n" + line  # what a crash has torn stays a line of its own
-            os.write(handle, line.encode())  # one write: two processes may append
+            written = os.write(handle, line.encode())  # one write: two processes may append
+            if written < len(line.encode()):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path / "events.jsonl"))
             os.fsync(handle)
         finally:
             os.close(handle)
+
+    def move(self, event: str, figures: dict[str, Any]) -> bool:
+        """Report an event that names a state, if it may come in the present one; return whether it did.
+
+        Raises:
+            OSError: If it cannot be written.
+        """
+        if self.state() not in MAY_COME[event]:
+            return False
+        self.report(event, figures)
+        return True
 
     def events(self) -> list[dict[str, Any]]:
         """Return the events so far; a line that is still being written, or that a crash has torn, is left out."""
@@ -94,22 +186,33 @@ class RunFolder:
 
     def state(self) -> State:
         """Return the state: the last event that names one; a run that has lost its events has failed."""
-        states: list[State] = [event["event"] for event in self.events() if event["event"] in STATES]
-        return states[-1] if states else "failed"
+        return state_after(self.events())
 
     def summary(self) -> dict[str, Any]:
         """Return id, state and the latest figures, for people."""
-        summary: dict[str, Any] = {"run": self.id, "state": self.state()}
-        for event in self.events():
+        events = self.events()
+        summary: dict[str, Any] = {"run": self.id, "state": state_after(events)}
+        for event in events:
             name = event.pop("event")
             at = event.pop("time")
-            if name in STATES:
-                summary |= {"state": name, name: at} | event
+            if name in LEADS_TO:
+                if LEADS_TO[name] not in FINAL:
+                    for earlier in ("reason", "error", *FINAL):  # how it ended before it was resumed
+                        summary.pop(earlier, None)
+                summary |= {name: at} | event
             elif name == "epoch":
                 summary |= event
             else:
                 summary[name] = event
         return summary
+
+
+def state_after(events: Iterable[dict[str, Any]]) -> State:
+    """Return the state that a run's events lead to."""
+    state: State = "failed"
+    for event in events:
+        state = LEADS_TO.get(event["event"], state)
+    return state
 
 
 def _read(line: bytes) -> dict[str, Any] | None:

@@ -4,19 +4,19 @@ import contextlib
 import queue
 import re
 import shutil
-import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 from uuid import uuid4
 
-from finetuner.errors import FinetunerError, OptionError, UnknownRunError
+from finetuner.errors import FinetunerError, OptionError, TrainingError
 from finetuner.matches import MatchSet
-from finetuner.training.run_folder import FINAL, RunFolder
-from finetuner.training.worker import FAILED
+from finetuner.training.disk_full import in_words
+from finetuner.training.housekeeping import make_room, take_up
+from finetuner.training.listing import run_in, runs_in
+from finetuner.training.process import TrainingProcess
+from finetuner.training.run_folder import FINAL, MAY_COME, RunFolder
 
 Begin = Callable[[RunFolder], dict[str, Any]]
 """Called when a run's training begins; what it returns becomes part of the ``running`` event."""
@@ -25,38 +25,47 @@ Finish = Callable[[RunFolder], dict[str, Any]]
 """Called when a run's training is through; what it returns becomes part of the ``succeeded`` event."""
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_TOLD_APART = ("options", "promote", "parent", "max_seconds")
 
 
 class Runs:
-    """The runs of a folder.
+    """The runs of a folder. Those that an earlier process left queued or running go on.
 
     Args:
-        folder: Where they live; runs that an earlier process left unfinished are marked as failed.
-        begin: Called in the queue's thread before each training.
+        folder: Where they live.
+        begin: Called in the queue's thread before a run trains for the first time.
         finish: Called in the queue's thread after each training that ended well.
+        keep: Of how many failed and cancelled runs to keep what is needed to go on; the newest count.
     """
 
-    def __init__(self, folder: Path, begin: Begin, finish: Finish) -> None:
+    PAUSE = 1.0
+    """Seconds until the end of a run that could not be written is tried again."""
+
+    def __init__(self, folder: Path, begin: Begin, finish: Finish, *, keep: int = 20) -> None:
         self._folder = folder
         self._begin = begin
         self._finish = finish
+        self._keep = keep
         self._lock = threading.Lock()
         self._queue: queue.SimpleQueue[RunFolder | None] = queue.SimpleQueue()
-        self._process: tuple[str, subprocess.Popen[bytes]] | None = None
+        self._process: TrainingProcess | None = None
         self._concluding: str | None = None
-        self._closed = False
+        self._closing = threading.Event()
         folder.mkdir(parents=True, exist_ok=True)
-        for run in self.list():
-            if run.state() not in FINAL:
-                run.report("failed", {"reason": "the service stopped before the run was through"})
+        for run in take_up(self.list()):
+            self._queue.put(run)
+        make_room(self.list(), keep)
         self._thread = threading.Thread(target=self._work, name="runs", daemon=True)
         self._thread.start()
+
+    # what is asked for
 
     def create(self, task: dict[str, Any], run_id: str | None = None) -> tuple[RunFolder, bool]:
         """Write a new run, state ``queued``; it waits for :meth:`start`.
 
         Args:
-            task: What it shall do, see :func:`finetuner.training.worker.carry_out`.
+            task: What it shall do, see :func:`finetuner.training.worker.carry_out`; and ``max_seconds``, after which
+                its process is ended, or None.
             run_id: A name from the caller; the same name again means the same run, so asking twice is harmless.
 
         Returns:
@@ -78,7 +87,7 @@ class Runs:
     @staticmethod
     def _known(run: RunFolder, task: dict[str, Any]) -> RunFolder:
         known = run.task()
-        if any(task.get(name) != known.get(name) for name in ("options", "promote", "parent")):
+        if any(task.get(name) != known.get(name) for name in _TOLD_APART):
             raise OptionError(f"run {run.id!r} was started with other options; choose another name")
         return run
 
@@ -89,7 +98,7 @@ class Runs:
             OSError: If the data cannot be written; the run has failed then.
         """
         try:
-            matches.save(run.data)
+            run.keep_data(matches)
         except OSError as error:
             self.fail(run, error)
             raise
@@ -97,8 +106,34 @@ class Runs:
 
     def fail(self, run: RunFolder, error: Exception) -> None:
         """End a run with an error as its reason."""
-        with contextlib.suppress(OSError):  # where the disk is full, the next start marks it
-            self._end(run, "failed", {"reason": f"{type(error).__name__}: {error}"})
+        with contextlib.suppress(OSError), self._lock:  # where the disk is full, the next start marks it
+            run.move("failed", {"reason": in_words(error)})
+
+    def resume(self, run_id: str) -> RunFolder:
+        """Put a run that failed or was cancelled back into the queue; it goes on where it was.
+
+        Raises:
+            UnknownRunError: If there is none of that id.
+            TrainingError: If it has not ended, has succeeded, or what it needs is no longer there.
+        """
+        run = self.get(run_id)
+        with self._lock:
+            state = run.state()
+            if state not in MAY_COME["queued"]:
+                raise TrainingError(
+                    f"run {run.id!r} is {state}; one that failed or was cancelled can be resumed"
+                )
+            if not run.data.exists():
+                raise TrainingError(
+                    f"run {run.id!r} has no data to go on with: it never came, or was removed since keep_runs="
+                    f"{self._keep} others ended after it; start a new one with /fit"
+                )
+            try:
+                run.move("queued", {"reason": "it was resumed"})
+            except OSError as error:
+                raise TrainingError(f"run {run.id!r} cannot be resumed: {in_words(error)}") from error
+            self._queue.put(run)
+        return run
 
     def get(self, run_id: str) -> RunFolder:
         """Return a run.
@@ -106,16 +141,11 @@ class Runs:
         Raises:
             UnknownRunError: If there is none of that id.
         """
-        for run in self.list():
-            if run.id == run_id:
-                return run
-        known = ", ".join(run.id for run in self.list()) or "none"
-        raise UnknownRunError(f"there is no run {run_id!r}; known are {known}")
+        return run_in(self._folder, run_id)
 
     def list(self) -> list[RunFolder]:
         """Return all runs, the oldest first."""
-        complete = self._folder.glob("*/run.json")
-        return [RunFolder(file.parent) for file in sorted(complete, key=lambda file: file.stat().st_mtime_ns)]
+        return runs_in(self._folder)
 
     def cancel(self, run_id: str) -> RunFolder:
         """End a run that is queued or running; one that has ended, or is being concluded, stays as it is.
@@ -125,82 +155,77 @@ class Runs:
         """
         run = self.get(run_id)
         with self._lock:
-            if self._concluding != run.id:  # what is being promoted must not end as cancelled
-                self._report_end(run, "cancelled", {})
+            if self._concluding == run.id:  # what is being promoted must not end as cancelled
+                return run
+            try:
+                run.move("cancelled", {})
+            finally:  # also where it cannot be written
+                if self._process and self._process.run == run:
+                    self._process.kill()
         return run
 
     def close(self) -> None:
-        """Stop the training process, if any; its run is marked as failed, those in the queue at the next start."""
+        """Stop the training process, if any; its run goes on at the next start, and so do those in the queue."""
         with self._lock:
-            self._closed = True
+            self._closing.set()
             if self._process:
-                run_id, process = self._process
-                self._report_end(
-                    RunFolder(self._folder / run_id), "failed", {"reason": "the service was stopped"}
-                )
-                process.kill()
+                with contextlib.suppress(OSError):
+                    self._process.run.report("stopped", {"reason": "the service was stopped"})
+                self._process.kill()
         self._queue.put(None)
         self._thread.join(timeout=10)
 
-    def _end(self, run: RunFolder, state: str, figures: dict[str, Any]) -> None:
-        with self._lock:
-            self._report_end(run, state, figures)
-
-    def _report_end(self, run: RunFolder, state: str, figures: dict[str, Any]) -> None:
-        if run.state() in FINAL:
-            return
-        run.report(state, figures)
-        if self._process and self._process[0] == run.id:
-            self._process[1].kill()
+    # what is done with them
 
     def _work(self) -> None:
         while (run := self._queue.get()) is not None:
             try:
                 self._carry_out(run)
             except (FinetunerError, OSError) as error:  # a fault of one run, the next may do better
-                self.fail(run, error)
+                self._end(run, "failed", {"reason": in_words(error)})
+            with self._lock, contextlib.suppress(OSError):  # a person may delete a folder at any time
+                self._concluding = None
+                make_room(self.list(), self._keep)
 
     def _carry_out(self, run: RunFolder) -> None:
-        with (run.path / "log.txt").open("wb") as log:
-            process = self._launch(run, log)
+        process = self._launch(run)
         if process is None:
             return
-        with process:
-            code = process.wait()
+        limit = run.task().get("max_seconds")
+        in_time = limit is None or process.wait(limit) is not None
+        if not in_time:
+            process.kill()
+        code = process.end()
         with self._lock:
             self._process = None
-            self._concluding = run.id if code == 0 and run.state() not in FINAL else None
-        if code != 0:
-            self._end(run, "failed", {"reason": _reason(run, code)})
-        elif self._concluding:
+            if run.state() != "running":  # cancelled, and perhaps even queued again
+                return
+            self._concluding = run.id if code == 0 else None
+        if code == 0:
             self._end(run, "succeeded", self._finish(run))
-            for spent in (run.data, run.candidate):  # the version is what is left of them
-                shutil.rmtree(spent, ignore_errors=True)
+        elif not in_time:
+            self._end(run, "failed", {"reason": f"it took longer than max_seconds={limit:g}"})
+        elif not self._closing.is_set():
+            self._end(run, "failed", {"reason": process.reason(code)})
 
-    def _launch(self, run: RunFolder, log: IO[bytes]) -> subprocess.Popen[bytes] | None:
+    def _launch(self, run: RunFolder) -> TrainingProcess | None:
         with self._lock:
-            if self._closed or run.state() in FINAL:
+            state = run.state()
+            if self._closing.is_set() or state in FINAL:
                 return None
-            run.report("running", self._begin(run))
-            # its standard input is how it learns that we are gone
-            command = [sys.executable, "-m", "finetuner.training.worker", str(run.path)]
-            process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT)
-            self._process = (run.id, process)
-            return process
+            if not any(event["event"] == "running" for event in run.events()):
+                run.move("running", self._begin(run))
+            else:
+                why = "it was asked for" if state == "queued" else "the service stopped"
+                run.move("resumed", {"reason": why})
+            self._process = TrainingProcess(run)
+            return self._process
 
-
-def _reason(run: RunFolder, code: int) -> str:
-    """Return why a training process ended with a code other than 0."""
-    if code == FAILED:
-        for event in reversed(run.events()):
-            if event["event"] == "error":
-                return f"{event['type']}: {event['message']}"
-    how = f"with exit code {code}"
-    with contextlib.suppress(ValueError):
-        how = f"by signal {signal.Signals(-code).name}" if code < 0 else how
-    last = (run.path / "log.txt").read_text(errors="replace").strip().splitlines()[-1:]
-    return (
-        f"the training process ended {how}"
-        + (f": {last[0]}" if last else "")
-        + f"; see {run.path / 'log.txt'}"
-    )
+    def _end(self, run: RunFolder, event: str, figures: dict[str, Any]) -> None:
+        """Report the end of a run; where it cannot be written, as soon as it can: what is not on disk did not end."""
+        while True:
+            with contextlib.suppress(OSError), self._lock:
+                run.move(event, figures)
+                return
+            if self._closing.wait(self.PAUSE):
+                return

@@ -107,6 +107,7 @@ def test_no_document_is_refused(client: FlowClient, endpoint: str) -> None:
         "/collections",
         "/runs",
         "/cancel",
+        "/resume",
         "/models",
         "/promote",
         "/rollback",
@@ -132,7 +133,7 @@ def test_a_stream_refuses_an_unknown_option(client: FlowClient, endpoint: str) -
         ("/fit", {"epochs": 0}, OptionError, "'epochs' is 0"),
         ("/fit", {"epochs": 1.5}, OptionError, "'epochs' is 1.5: 1.5 is not a whole number"),
         ("/fit", {"epochs": "many"}, OptionError, "'epochs' is 'many'"),
-        ("/fit", {"loss": "magic"}, OptionError, "'loss' is 'magic': .*'infonce'"),
+        ("/fit", {"loss": "magic"}, OptionError, "there is no loss 'magic'; accepted are infonce"),
         ("/fit", {"promote": "maybe"}, OptionError, "'promote' is 'maybe': .*'if_better'"),
         ("/fit", {"run": "../up"}, OptionError, r"run '\.\./up'"),
         ("/fit", {"run": ""}, OptionError, "run ''"),
@@ -171,6 +172,8 @@ def test_an_option_beside_documents_is_refused(
         ("/runs", {"run": "nope"}, UnknownRunError, "'nope'"),
         ("/cancel", {"run": "nope"}, UnknownRunError, "'nope'"),
         ("/cancel", {}, OptionError, "'run' is missing"),
+        ("/resume", {"run": "nope"}, UnknownRunError, "'nope'"),
+        ("/resume", {}, OptionError, "'run' is missing"),
     ],
 )
 def test_an_unknown_name_is_refused(

@@ -16,8 +16,9 @@ import pytest
 from demo.flow import RunningFlow, running_flow
 from executors.client import FlowClient
 from executors.documents import Report
-from finetuner.errors import StreamError
+from finetuner.errors import StreamError, TrainingError
 from finetuner.models import Embeddings
+from finetuner.training.run_folder import LEADS_TO
 from tests.integration.asking import LONG, children, encode, first_epoch, is_running, pod, stream, tune, wired
 from tests.two_classes import SPEC, match_documents, points
 
@@ -34,16 +35,39 @@ def wait_until(true: Callable[[], bool], seconds: float) -> bool:
     return found
 
 
-def test_a_killed_training_has_failed(client: FlowClient, flow: RunningFlow, two: str) -> None:
-    """A run whose process is killed has failed with the signal as its reason, and the next run succeeds."""
+def test_a_killed_training_has_failed_and_is_resumed(client: FlowClient, flow: RunningFlow, two: str) -> None:
+    """A run whose process is killed has failed with the signal as its reason; the next one succeeds, and it goes on.
+
+    Its stream of events, which begins at the first one, does not end where it had failed.
+    """
     run = client.post("/fit", collection=two, **LONG)[0].id
     first_epoch(client, run)
+    with pytest.raises(TrainingError, match=f"run '{run}' is running"):
+        client.post("/resume", run=run)
     [child] = children(pod(flow, "finetuner"))
     os.kill(child, signal.SIGKILL)
     last = stream(client, "/progress", run=run)[-1].tags
     assert last["event"] == "failed"
     assert "SIGKILL" in last["reason"]
     assert tune(client, collection=two, promote="never")["event"] == "succeeded"
+    assert client.post("/resume", run=run)[0].tags["state"] == "queued"
+    assert wait_until(lambda: client.post("/runs", run=run)[0].tags["state"] == "running", 60)
+    client.post("/cancel", run=run)
+    told = [report.tags["event"] for report in stream(client, "/progress", run=run)]
+    assert [event for event in told if event in LEADS_TO] == [
+        "queued",
+        "running",
+        "failed",
+        "queued",
+        "resumed",
+        "cancelled",
+    ]
+
+
+def test_a_run_that_takes_too_long_has_failed(client: FlowClient, two: str) -> None:
+    """Its time is a parameter of /fit."""
+    last = tune(client, collection=two, max_seconds=0.5, **LONG)
+    assert (last["event"], last["reason"]) == ("failed", "it took longer than max_seconds=0.5")
 
 
 @dataclass(frozen=True)
@@ -79,7 +103,7 @@ class Story:
         cut: The error of a stream that was open when its Executor was killed.
         child_ended: Whether the training ended soon after the Executor that had started it.
         after_executor: After a restart.
-        after_flow: After the Flow was killed while it registered a version, and a restart.
+        after_flow: After the Flow was killed while it registered a version, a restart, and the end of that run.
         promoted: The versions that could be promoted then, of those that were listed.
     """
 
@@ -134,8 +158,10 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
         child_ended = wait_until(lambda: not is_running(child), 3)
     with doomed_flow(workspace) as flow:
         after_executor = Seen.of(flow.client)
+        flow.client.post("/cancel", run="killed")
         kill_while_registering(flow, workspace)
     with doomed_flow(workspace) as flow:
+        stream(flow.client, "/progress", run="register")
         after_flow = Seen.of(flow.client)
         promoted = [flow.client.post("/promote", version=name)[0].id for name in after_flow.models]
     return Story(before, cut, child_ended, after_executor, after_flow, promoted)
@@ -157,9 +183,9 @@ def test_the_active_version_outlives_its_executor(story: Story) -> None:
     assert np.array_equal(story.after_executor.embeddings, story.before.embeddings)
 
 
-def test_a_run_that_was_cut_has_failed(story: Story) -> None:
-    """After a restart the run whose Executor was killed is failed, and the one before it still succeeded."""
-    assert list(story.after_executor.runs.values()) == ["succeeded", "failed"]
+def test_a_run_that_was_cut_goes_on(story: Story) -> None:
+    """After a restart the run whose Executor was killed trains again, and the one before it still succeeded."""
+    assert list(story.after_executor.runs.values()) == ["succeeded", "running"]
 
 
 def test_the_active_version_outlives_the_flow(story: Story) -> None:
@@ -168,7 +194,10 @@ def test_the_active_version_outlives_the_flow(story: Story) -> None:
     assert np.array_equal(story.after_flow.embeddings, story.before.embeddings)
 
 
-def test_a_version_is_whole_or_not_there(story: Story) -> None:
-    """Every version that is listed after the kill can be loaded, and the run that was cut has failed."""
+def test_a_run_that_was_cut_while_registering_has_one_version(story: Story) -> None:
+    """Killed with all processes in the middle of its end, the run goes on by itself and ends well, once.
+
+    Every version that is listed can be loaded.
+    """
+    assert (story.after_flow.runs["register"], story.after_flow.models) == ("succeeded", ["v0", "v1", "v2"])
     assert story.promoted == story.after_flow.models
-    assert story.after_flow.runs["register"] == "failed"

@@ -27,7 +27,7 @@ from tests.two_classes import match_documents, points
 
 def test_an_unknown_endpoint_is_an_error(client: FlowClient) -> None:
     """A request to an endpoint that nobody binds is not answered with its own documents."""
-    with pytest.raises(UnknownEndpointError, match=r"'/nowhere'; known are /cancel, .*/runs"):
+    with pytest.raises(UnknownEndpointError, match=r"'/nowhere'; known are /audit, /cancel, .*/runs"):
         client.post("/nowhere", contents(points(1)), answer=ContentDocument)
 
 

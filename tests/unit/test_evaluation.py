@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pytest
 
-from finetuner import evaluation
+from finetuner import evaluation, ranks
 from finetuner.documents import Document, labelled
 from finetuner.errors import EncoderError, OptionError
 from finetuner.evaluation import (
@@ -177,7 +177,8 @@ def test_queries_without_a_relevant_document_are_excluded_and_counted() -> None:
 @pytest.mark.parametrize("cells", [1, 100, 1 << 21])
 def test_by_class_equals_the_loop_over_sorted_neighbours(monkeypatch: pytest.MonkeyPatch, cells: int) -> None:
     """Each item against all others, whatever the block size; singletons are excluded."""
-    monkeypatch.setattr(evaluation, "_CELLS", cells)
+    monkeypatch.setattr(ranks, "_BLOCK", cells)
+    monkeypatch.setattr(ranks, "_PART", cells // 3)
     embeddings, classes = unit(40), np.array(["a", "b", "c", "d"])[np.arange(40) % 3]
     classes[5] = "z"
     expected = []
@@ -198,6 +199,8 @@ def test_by_judgements_equals_the_loop_over_sorted_candidates(
 ) -> None:
     """Labels above 0 are gains; what is unjudged is left out, or irrelevant; the anchor is not ranked."""
     monkeypatch.setattr(evaluation, "_CELLS", cells)
+    monkeypatch.setattr(ranks, "_BLOCK", cells)
+    monkeypatch.setattr(ranks, "_PART", cells // 3)
     matches = at_random()
     embeddings = unit(len(matches.ids))
     expected = []
@@ -375,3 +378,33 @@ def test_an_interval_needs_usable_numbers(confidence: float, resamples: int) -> 
     """A confidence in per cent, or no resample, is refused."""
     with pytest.raises(OptionError, match="0 < confidence < 1"):
         paired_difference(np.zeros(3), np.zeros(3), seed=0, confidence=confidence, resamples=resamples)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_counting_and_sorting_rank_alike(monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
+    """Distances with many ties, queries without anything relevant: both ways give the ranks of the loop."""
+    random = np.random.default_rng(seed)
+    distance = (random.integers(6, size=(30, 50)) / 4).astype(np.float32)
+    relevant = random.random((30, 50)) < 0.1
+    relevant[3] = False
+    expected = [
+        (query, rank)
+        for query in range(30)
+        for rank, column in enumerate(
+            sorted(range(50), key=lambda c: (distance[query, c], relevant[query, c])), 1
+        )
+        if relevant[query, column]
+    ]
+    for few in (0, 50):
+        monkeypatch.setattr(ranks, "_FEW", few)
+        query, rank = ranks.ranks(distance.copy(), relevant)
+        assert list(zip(query.tolist(), rank.tolist(), strict=True)) == expected
+
+
+@pytest.mark.parametrize("few", [0, 9])
+def test_a_cosine_above_1_is_the_smallest_distance(monkeypatch: pytest.MonkeyPatch, few: int) -> None:
+    """Rounding makes embeddings a little longer than 1; the nearest then stays the first, sorted or counted."""
+    monkeypatch.setattr(ranks, "_FEW", few)
+    embeddings = np.array([[1.0004, 0], [1.0004, 0], [0.9992, 0.0399], [0, -1]], np.float32)
+    metrics = by_class(embeddings, np.array([0, 0, 1, 2]))
+    assert metrics.per_query["mrr"].tolist() == [1, 1]

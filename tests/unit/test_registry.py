@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 import finetuner
-from finetuner.errors import DamagedVersionError, EncoderError, UnknownVersionError
-from finetuner.lifecycle import DamagedVersion, Registry, Version
+from finetuner.errors import DamagedVersionError, EncoderError, ReplicaError, UnknownVersionError
+from finetuner.lifecycle import DamagedVersion, Registry, Version, open_registry
 from finetuner.models import EncoderSpec, build_encoder
 from tests.two_classes import SPEC, encoder, points
 
@@ -167,15 +167,26 @@ def test_a_version_of_another_encoder_is_refused(registry: Registry, weights: Pa
 
 
 def test_what_a_crash_left_is_swept_away(tmp_path: Path, registry: Registry, weights: Path) -> None:
-    """A half copy is never listed, and gone after the next start."""
+    """What was half-written or half-deleted is never listed, and gone once a process holds the registry."""
+    registry.register(weights, SPEC, {})
+    for name in (".abc.part", ".v9.abc.gone"):
+        half = tmp_path / "root" / "versions" / name
+        half.mkdir()
+        (half / "model.json").write_text("{}")
+    assert [version.name for version in registry.versions()] == ["v0"]
+    assert Registry(tmp_path / "root").hold()
+    assert [one.name for one in (tmp_path / "root" / "versions").iterdir()] == ["v0"]
+
+
+def test_a_process_that_looks_sweeps_nothing_away(registry: Registry, tmp_path: Path) -> None:
+    """While one registers, others open the registry: what is being written is none of their business."""
     half = tmp_path / "root" / "versions" / ".abc.part"
     half.mkdir()
-    (half / "model.json").write_text("{}")
-    registry.register(weights, SPEC, {})
-    assert [version.name for version in registry.versions()] == ["v0"]
-    Registry(tmp_path / "root")
-    assert not half.exists()
-    assert [version.name for version in registry.versions()] == ["v0"]
+    assert registry.hold()
+    half.mkdir()
+    other = Registry(tmp_path / "root")
+    assert not other.hold()
+    assert (other.versions(), half.exists()) == ([], True)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
@@ -264,7 +275,8 @@ def test_a_torn_pointer_is_never_read(tmp_path: Path, registry: Registry) -> Non
     (tmp_path / "root" / "active.part").write_text('{"vers')
     assert registry.active == "v0"
     registry.activate("v1")
-    assert json.loads((tmp_path / "root" / "active.json").read_text()) == {"version": "v1", "before": ["v0"]}
+    told = json.loads((tmp_path / "root" / "active.json").read_text())
+    assert (told["version"], told["before"], told["kept"]) == ("v1", ["v0"], [])
     assert not (tmp_path / "root" / "active.part").exists()
 
 
@@ -311,3 +323,105 @@ def test_a_damaged_version_is_listed_as_such(tmp_path: Path, weights: Path) -> N
     damaged, whole = registry.versions()
     assert isinstance(damaged, DamagedVersion)
     assert (damaged.name, whole.name) == ("v0", "v1")
+
+
+# who changes it, for how long a version is kept, and what is written down
+
+
+def test_one_process_at_a_time_changes_a_registry(tmp_path: Path, registry: Registry, weights: Path) -> None:
+    """While one holds it, another one reads, and is told whom to ask; what it does alone it does without a word."""
+    registry.activate(registry.register(weights, SPEC, {}).name)
+    other = Registry(tmp_path / "root")
+    assert registry.hold()
+    assert other.get("active").name == "v0"
+    for change in (
+        lambda: other.register(weights, SPEC, {}),
+        lambda: other.activate("v0"),
+        other.step_back,
+        lambda: other.keep("v0", True),
+        lambda: other.retire(1),
+    ):
+        with pytest.raises(ReplicaError, match=rf"{registry.holder} holds it"):
+            change()
+    assert registry.register(weights, SPEC, {}).name == "v1"
+    registry.release()
+    assert other.register(weights, SPEC, {}).name == "v2"
+
+
+def test_old_versions_are_deleted(registry: Registry, weights: Path) -> None:
+    """All but the last two, the base, the active one, the two before it, and those that somebody keeps or needs."""
+    for _ in range(12):
+        registry.register(weights, SPEC, {})
+    for name in ("v1", "v2", "v3", "v4"):
+        registry.activate(name)
+    registry.keep("v5", True)
+    registry.keep("v6", True)
+    registry.keep("v6", False)
+    assert registry.retire(2, {"v8"}) == ["v1", "v6", "v7", "v9"]
+    left = ["v0", "v2", "v3", "v4", "v5", "v8", "v10", "v11"]
+    assert [one.name for one in registry.versions()] == left
+    assert registry.kept == ("v5",)
+    assert registry.retire(2, {"v8"}) == []
+    for name in ("v3", "v2"):
+        registry.step_back()
+        assert registry.active == name
+    with pytest.raises(UnknownVersionError, match="nothing to roll back to"):
+        registry.previous()
+    with pytest.raises(UnknownVersionError, match="no version 'v1'"):
+        registry.keep("v1", True)
+    assert registry.register(weights, SPEC, {}).name == "v12"
+
+
+def test_what_was_changed_is_written_down(registry: Registry, weights: Path) -> None:
+    """A line each, with who wanted it; what changes nothing leaves none."""
+    for name in ("v0", "v1"):
+        registry.register(weights, SPEC, {"run": "r1"}, by="a test")
+        registry.activate(name, by="Ada", why="it is better")
+    registry.step_back(by="Bob")
+    registry.keep("v1", True, by="Bob")
+    registry.keep("v1", True, by="Bob")
+    registry.keep("v1", False, by="Bob")
+    registry.register(weights, SPEC, {})
+    registry.retire(1)
+    told = [(one["what"], one["version"], one.get("by")) for one in registry.store.entries()]
+    assert told == [
+        ("registered", "v0", "a test"),
+        ("promoted", "v0", "Ada"),
+        ("registered", "v1", "a test"),
+        ("promoted", "v1", "Ada"),
+        ("rolled back", "v0", "Bob"),
+        ("kept", "v1", "Bob"),
+        ("no longer kept", "v1", "Bob"),
+        ("registered", "v2", None),
+        ("deleted", "v1", None),
+    ]
+    assert registry.store.entries()[3]["why"] == "it is better"
+
+
+def test_what_a_crash_kept_from_being_written_down_is_written_by_the_next_holder(
+    tmp_path: Path, registry: Registry, weights: Path
+) -> None:
+    """Once; a line that was torn is left out, and tears no other."""
+    for _ in range(2):
+        registry.activate(registry.register(weights, SPEC, {}).name, by="Ada")
+    log = tmp_path / "root" / "audit.jsonl"
+    lines = log.read_text().splitlines()
+    log.write_text("\n".join(lines[:2]) + "\n" + lines[2][:20])
+    for _ in range(2):
+        other = Registry(tmp_path / "root")
+        assert other.hold()
+        other.release()
+    told = [(one["what"], one["version"], one.get("by")) for one in registry.store.entries()]
+    assert told[2:] == [("promoted", "v1", "Ada"), ("registered", "v1", None)]
+
+
+def test_a_registry_may_be_elsewhere_than_the_runs(tmp_path: Path, weights: Path) -> None:
+    """Who holds it holds the folder of its runs, too; a URL of a file is a folder."""
+    shared, home = tmp_path / "shared", tmp_path / "home"
+    registry = open_registry(str(shared), home)
+    assert registry.hold()
+    assert registry.register(weights, SPEC, {}).folder == shared / "versions" / "v0"
+    assert not open_registry(f"file://{shared}", tmp_path / "other").hold()
+    assert not open_registry(None, home).hold()
+    registry.release()
+    assert open_registry(f"file://{shared}", tmp_path / "other").hold()

@@ -1,9 +1,11 @@
 """Runs: their states on disk, their queue, and the process in which each one trains."""
 
+import errno
 import shutil
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -11,11 +13,11 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import pytest
 
-from finetuner.errors import MatchDataError, OptionError, SourceError, UnknownRunError
+from finetuner.errors import MatchDataError, OptionError, TrainingError, UnknownRunError
 from finetuner.matches import MatchSet
 from finetuner.training.run_folder import FINAL, RunFolder
 from finetuner.training.runs import Runs
-from finetuner.training.worker import FAILED
+from finetuner.training.worker import DISK_FULL, FAILED
 from tests.two_classes import match_documents
 from tests.waiting import until
 
@@ -43,9 +45,10 @@ class Training:
         """Let the process end as SIGKILL would."""
         self.end(-signal.SIGKILL)
 
-    def wait(self) -> int:
+    def wait(self, seconds: float = 60) -> int:
         """Return the exit code once the process has ended."""
-        assert self._over.wait(60)
+        if not self._over.wait(seconds):
+            raise subprocess.TimeoutExpired("training", seconds)
         return self._code
 
     def __enter__(self) -> Self:
@@ -68,8 +71,8 @@ def make(tmp_path: Path) -> Iterator[Callable[..., Runs]]:
     """Return a maker of :class:`Runs` in one folder, which are closed at the end."""
     made: list[Runs] = []
 
-    def make(finish: Callable[[RunFolder], dict[str, Any]] = lambda run: {}) -> Runs:
-        made.append(Runs(tmp_path / "runs", lambda run: {}, finish))
+    def make(finish: Callable[[RunFolder], dict[str, Any]] = lambda run: {}, keep: int = 20) -> Runs:
+        made.append(Runs(tmp_path / "runs", lambda run: {"active_version": "v0"}, finish, keep=keep))
         return made[-1]
 
     yield make
@@ -88,72 +91,6 @@ def begun(runs: Runs, name: str, task: dict[str, Any] | None = None) -> RunFolde
 def names(run: RunFolder) -> list[str]:
     """Return the names of a run's events."""
     return [event["event"] for event in run.events()]
-
-
-# the folder
-
-
-def test_a_new_run_is_queued_and_knows_its_task(tmp_path: Path) -> None:
-    """What it shall do is on disk before anything happens, for another process to read."""
-    RunFolder.create(tmp_path / "r1", {"promote": "never"})
-    found = RunFolder(tmp_path / "r1")
-    assert (found.id, found.state(), found.task()) == ("r1", "queued", {"promote": "never"})
-
-
-def test_the_last_event_that_names_a_state_is_the_state(tmp_path: Path) -> None:
-    """Progress in between changes no state."""
-    run = RunFolder.create(tmp_path / "r1", {})
-    for event in ("running", "epoch", "split"):
-        run.report(event, {})
-    assert run.state() == "running"
-
-
-def test_the_summary_holds_the_latest_figures(tmp_path: Path) -> None:
-    """For people: when it came into which state, its last epoch, its result."""
-    run = RunFolder.create(tmp_path / "r1", {})
-    run.report("running", {})
-    run.report("split", {"training": 8})
-    for epoch in (1, 2):
-        run.report("epoch", {"epoch": epoch, "loss": 1 / epoch})
-    run.report("succeeded", {"version": "v1"})
-    summary = run.summary()
-    times = [summary.pop(state) for state in ("queued", "running", "succeeded")]
-    assert times == sorted(times)
-    assert summary == {
-        "run": "r1",
-        "state": "succeeded",
-        "split": {"training": 8},
-        "epoch": 2,
-        "loss": 0.5,
-        "version": "v1",
-    }
-
-
-def test_a_line_that_is_being_written_is_left_out(tmp_path: Path) -> None:
-    """Who reads while another process writes sees whole events only."""
-    run = RunFolder.create(tmp_path / "r1", {})
-    with (run.path / "events.jsonl").open("a") as file:
-        file.write('{"event": "runn')
-    assert names(run) == ["queued"]
-    assert run.state() == "queued"
-
-
-def test_events_after_a_torn_line_are_not_lost(tmp_path: Path) -> None:
-    """What a crash has torn stays a line of its own, and the run can still be ended."""
-    run = RunFolder.create(tmp_path / "r1", {})
-    with (run.path / "events.jsonl").open("a") as file:
-        file.write('{"event": "epoch", "lo')
-    run.report("failed", {"reason": "crash"})
-    run.report("note", {})
-    assert names(run) == ["queued", "failed", "note"]
-
-
-def test_a_run_without_a_readable_task_is_a_source_error(tmp_path: Path) -> None:
-    """The file is named."""
-    run = RunFolder.create(tmp_path / "r1", {})
-    (run.path / "run.json").write_text("{")
-    with pytest.raises(SourceError, match=r"run\.json: not the description of a run"):
-        run.task()
 
 
 # the queue
@@ -184,25 +121,6 @@ def test_runs_train_one_at_a_time_in_order(trainings: list[Training], make: Call
         trainings[at].end(code)
         until(lambda run=run: run.state() in FINAL)  # type: ignore[misc]
     assert [run.state() for run in runs.list()] == ["succeeded", "failed", "succeeded"]
-
-
-def test_after_a_restart_what_was_not_through_has_failed(
-    trainings: list[Training], make: Callable[..., Runs], tmp_path: Path
-) -> None:
-    """A killed service leaves queued and running runs behind; what had ended stays as it ended."""
-    for name, states in {
-        "r1": ["running", "succeeded"],
-        "r2": ["running"],
-        "r3": [],
-        "r4": ["cancelled"],
-    }.items():
-        run = RunFolder.create(tmp_path / "runs" / name, {})
-        for state in states:
-            run.report(state, {})
-    runs = make()
-    assert [run.state() for run in runs.list()] == ["succeeded", "failed", "failed", "cancelled"]
-    assert runs.get("r2").summary()["reason"] == "the service stopped before the run was through"
-    assert trainings == []
 
 
 def test_a_run_that_is_cancelled_while_queued_never_trains(
@@ -292,9 +210,10 @@ def test_a_run_whose_data_cannot_be_written_fails(make: Callable[..., Runs]) -> 
     runs = make()
     run, _ = runs.create({}, "r1")
     run.data.write_text("in the way")
-    with pytest.raises(FileExistsError):
+    with pytest.raises(NotADirectoryError):
         runs.start(run, DATA)
-    assert (run.state(), run.summary()["reason"][:15]) == ("failed", "FileExistsError")
+    assert (run.state(), run.summary()["reason"][:18]) == ("failed", "NotADirectoryError")
+    assert not (run.path / "data.part").exists()
 
 
 @pytest.mark.parametrize("error", [MatchDataError("unfit"), OSError("disk full")])
@@ -323,7 +242,9 @@ def test_an_error_at_the_conclusion_fails_the_run_alone(
     [
         (-signal.SIGSEGV, "the training process ended by signal SIGSEGV: MemoryError; see "),
         (7, "the training process ended with exit code 7: MemoryError; see "),
+        (-signal.SIGKILL, "the training process ended by signal SIGKILL, as where memory runs out; "),
         (FAILED, "DivergedError: the loss is nan"),
+        (DISK_FULL, "the disk is full (the loss is nan); make room, then /resume"),
     ],
 )
 def test_the_reason_tells_how_the_training_ended(
@@ -340,17 +261,232 @@ def test_the_reason_tells_how_the_training_ended(
     assert run.summary()["reason"].startswith(reason)
 
 
-def test_closing_ends_the_run_that_trains_and_starts_no_other(
+# after a restart
+
+
+def test_closing_ends_the_process_and_starts_no_other(
     trainings: list[Training], make: Callable[..., Runs]
 ) -> None:
-    """The one that trains has failed; the one behind it waits for the restart, which fails it."""
+    """The run that trains goes on after the restart, before the one that waits behind it."""
     runs = make()
     first, second = begun(runs, "r1"), begun(runs, "r2")
     until(lambda: trainings)
     runs.close()
-    assert (first.state(), second.state(), len(trainings)) == ("failed", "queued", 1)
+    assert trainings[0].wait() == -signal.SIGKILL
+    assert (first.state(), second.state(), len(trainings)) == ("running", "queued", 1)
     make()
-    assert second.state() == "failed"
+    for at in (1, 2):
+        until(lambda at=at: len(trainings) == at + 1)  # type: ignore[misc]
+        trainings[at].end(0)
+    until(lambda: second.state() in FINAL)
+    assert [training.run for training in trainings] == [first, first, second]
+    assert names(first) == ["queued", "running", "stopped", "resumed", "succeeded"]
+
+
+def test_what_a_killed_service_has_left_goes_on_in_its_order(
+    trainings: list[Training], make: Callable[..., Runs], tmp_path: Path
+) -> None:
+    """First what was running, then the queue as data came; what had ended stays, and what has no data has failed."""
+    left = {
+        "r1": ["running", "succeeded"],
+        "r2": [],
+        "r3": ["cancelled"],
+        "r4": [],
+        "r5": ["running"],
+        "r6": [],
+    }
+    made = {name: RunFolder.create(tmp_path / "runs" / name, {}) for name in left}
+    for name in ("r1", "r3", "r4", "r2", "r5"):
+        made[name].keep_data(DATA)
+        for event in ["data", *left[name]]:
+            made[name].report(event, {})
+            time.sleep(0.001)  # what events are ordered by
+    make()
+    for at in range(3):
+        until(lambda at=at: len(trainings) == at + 1)  # type: ignore[misc]
+        trainings[at].end(0)
+    until(lambda: made["r2"].state() in FINAL)
+    assert [training.run.id for training in trainings] == ["r5", "r4", "r2"]
+    assert made["r5"].events()[-2]["reason"] == "the service stopped"
+    assert made["r6"].summary()["reason"].startswith("the service stopped before the run had its data")
+    assert [made[name].state() for name in ("r1", "r3", "r6")] == ["succeeded", "cancelled", "failed"]
+
+
+def test_a_run_begins_once(trainings: list[Training], make: Callable[..., Runs]) -> None:
+    """Where it started and what it is compared with stay those of its first beginning, however often it goes on."""
+    runs = make()
+    run = begun(runs, "r1")
+    until(lambda: trainings)
+    trainings[0].end(1)
+    until(lambda: run.state() in FINAL)
+    runs.resume("r1")
+    until(lambda: len(trainings) == 2)
+    runs.close()
+    make()
+    until(lambda: len(trainings) == 3)
+    assert names(run) == ["queued", "running", "failed", "queued", "resumed", "stopped", "resumed"]
+    assert run.summary()["active_version"] == "v0"
+
+
+# resuming
+
+
+@pytest.mark.parametrize("state", ["failed", "cancelled"])
+def test_a_run_that_ended_without_success_is_resumed(
+    trainings: list[Training], make: Callable[..., Runs], state: str
+) -> None:
+    """It goes back to the end of the queue with its data, and may succeed."""
+    runs = make()
+    run = begun(runs, "r1")
+    until(lambda: trainings)
+    if state == "failed":
+        trainings[0].end(1)
+    else:
+        runs.cancel("r1")
+    until(lambda: run.state() in FINAL)
+    assert run.state() == state
+    runs.resume("r1")
+    until(lambda: len(trainings) == 2)
+    assert (trainings[1].run, run.data.exists()) == (run, True)
+    trainings[1].end(0)
+    until(lambda: run.state() in FINAL)
+    assert names(run) == ["queued", "running", state, "queued", "resumed", "succeeded"]
+    until(lambda: not run.data.exists())
+
+
+def test_a_run_is_cancelled_and_resumed_before_its_process_has_ended(
+    trainings: list[Training], make: Callable[..., Runs], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The end of the process that was cancelled is not taken for the end of the run, and no two train at once."""
+    monkeypatch.setattr(Training, "kill", lambda self: None)
+    runs = make()
+    run = begun(runs, "r1")
+    until(lambda: trainings)
+    runs.cancel("r1")
+    runs.resume("r1")
+    assert len(trainings) == 1
+    trainings[0].end(-signal.SIGKILL)
+    until(lambda: len(trainings) == 2)
+    trainings[1].end(0)
+    until(lambda: run.state() in FINAL)
+    assert names(run) == ["queued", "running", "cancelled", "queued", "resumed", "succeeded"]
+
+
+def test_a_run_whose_conclusion_failed_can_be_resumed_and_cancelled(
+    trainings: list[Training], make: Callable[..., Runs]
+) -> None:
+    """What was being concluded once is not taken for what is being concluded."""
+
+    def finish(run: RunFolder) -> dict[str, Any]:
+        raise MatchDataError("unfit")
+
+    runs = make(finish)
+    run = begun(runs, "r1")
+    until(lambda: trainings)
+    trainings[0].end(0)
+    until(lambda: run.state() in FINAL)
+    begun(runs, "r2")
+    until(lambda: len(trainings) == 2)  # so the first one has been dealt with
+    runs.resume("r1")
+    assert runs.cancel("r1").state() == "cancelled"
+
+
+def test_the_reason_of_a_resumed_run_is_its_own(trainings: list[Training], make: Callable[..., Runs]) -> None:
+    """Neither the error nor the log of the process before is told for the one that ended now."""
+    runs = make()
+    run = begun(runs, "r1")
+    until(lambda: trainings)
+    run.log.write_text("before\n")
+    run.report("error", {"type": "DivergedError", "message": "the loss is nan"})
+    trainings[0].end(FAILED)
+    until(lambda: run.state() in FINAL)
+    runs.resume("r1")
+    until(lambda: len(trainings) == 2)
+    trainings[1].end(FAILED)
+    until(lambda: run.state() in FINAL)
+    assert run.summary()["reason"] == f"the training process ended with exit code {FAILED}; see {run.log}"
+
+
+def test_a_run_that_cannot_be_resumed_says_why(trainings: list[Training], make: Callable[..., Runs]) -> None:
+    """One that has not ended, has succeeded, never had its data, or is unknown; each stays as it is."""
+    runs = make()
+    first = begun(runs, "r1")
+    runs.create({}, "r2")
+    until(lambda: trainings)
+    for name, why in {"r1": "'r1' is running", "r2": "'r2' is queued"}.items():
+        with pytest.raises(TrainingError, match=f"{why}; one that failed or was cancelled can be resumed"):
+            runs.resume(name)
+    trainings[0].end(0)
+    until(lambda: first.state() in FINAL)
+    runs.cancel("r2")
+    for name, why in {"r1": "'r1' is succeeded", "r2": "'r2' has no data to go on with"}.items():
+        with pytest.raises(TrainingError, match=why):
+            runs.resume(name)
+    with pytest.raises(UnknownRunError, match="there is no run 'r3'"):
+        runs.resume("r3")
+    assert [run.state() for run in runs.list()] == ["succeeded", "cancelled"]
+
+
+def test_only_the_last_runs_that_ended_can_be_resumed(
+    trainings: list[Training], make: Callable[..., Runs]
+) -> None:
+    """Of older ones data, weights and state are removed; their events, log and picture stay."""
+    runs = make(keep=1)
+    first, second = (begun(runs, name) for name in ("r1", "r2"))
+    for at, run in enumerate((first, second)):
+        until(lambda at=at: len(trainings) == at + 1)  # type: ignore[misc]
+        run.candidate.mkdir()
+        run.checkpoint.write_text("")
+        trainings[at].end(1)
+    third = begun(runs, "r3")
+    until(lambda: len(trainings) == 3)  # so the second one has been dealt with
+    assert [path.exists() for path in (first.data, first.candidate, first.checkpoint)] == [False] * 3
+    assert [path.exists() for path in (second.data, second.candidate, second.checkpoint)] == [True] * 3
+    assert (first.state(), third.data.exists()) == ("failed", True)
+    with pytest.raises(TrainingError, match=r"'r1' has no data to go on with: .*keep_runs=1"):
+        runs.resume("r1")
+
+
+# time and room
+
+
+def test_a_run_that_takes_too_long_is_ended(trainings: list[Training], make: Callable[..., Runs]) -> None:
+    """Its process is killed, the reason is the option, and when it is resumed it has the same time again."""
+    runs = make()
+    run = begun(runs, "r1", {"max_seconds": 0.02})
+    for attempt in (1, 2):
+        until(lambda: run.state() in FINAL)
+        assert run.summary()["reason"] == "it took longer than max_seconds=0.02"
+        assert trainings[-1].wait() == -signal.SIGKILL
+        if attempt == 1:
+            runs.resume("r1")
+    assert len(trainings) == 2
+
+
+def test_the_end_of_a_run_is_told_once_there_is_room(
+    trainings: list[Training], make: Callable[..., Runs], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the disk is so full that not even the end can be written, it is written later, and the queue goes on."""
+    runs = make()
+    first, second = begun(runs, "r1"), begun(runs, "r2")
+    until(lambda: trainings)
+    tried = threading.Event()
+
+    def full(*_: object) -> None:
+        tried.set()
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunFolder, "report", full)
+        patch.setattr(runs, "PAUSE", 0.01)
+        trainings[0].end(DISK_FULL)
+        assert tried.wait(60)
+        with pytest.raises(OSError, match="No space"):
+            runs.cancel("r2")
+        assert (first.state(), len(trainings)) == ("running", 1)
+    until(lambda: len(trainings) == 2)
+    assert first.summary()["reason"] == "the disk is full; make room, then /resume"
+    assert second.state() == "running"
 
 
 # names
@@ -399,27 +535,6 @@ def test_an_unknown_run_is_named_with_those_that_are_known(make: Callable[..., R
     runs.create({}, "r2")
     with pytest.raises(UnknownRunError, match="there is no run 'r3'; known are r1, r2"):
         runs.cancel("r3")
-
-
-def test_a_run_without_events_has_failed(make: Callable[..., Runs]) -> None:
-    """What a crash left empty, or a person deleted, neither stops a start nor looks as if it trained."""
-    run, _ = make().create({}, "r1")
-    (run.path / "events.jsonl").write_bytes(b"")
-    assert run.state() == "failed"
-    (run.path / "events.jsonl").unlink()
-    assert (run.state(), run.summary()) == ("failed", {"run": "r1", "state": "failed"})
-
-
-def test_events_are_read_on_from_a_position(make: Callable[..., Runs]) -> None:
-    """A watcher sees each event once, and a line that is still being written only when it is whole."""
-    run, _ = make().create({}, "r1")
-    first, position = run.events_after(0)
-    with (run.path / "events.jsonl").open("ab") as file:
-        file.write(b'{"event": "epo')
-    assert ([one["event"] for one in first], run.events_after(position)) == (["queued"], ([], position))
-    with (run.path / "events.jsonl").open("ab") as file:
-        file.write(b'ch"}\n')
-    assert run.events_after(position)[0] == [{"event": "epoch"}]
 
 
 def test_a_run_whose_folder_is_gone_does_not_stop_the_next(

@@ -1,57 +1,17 @@
-"""The sampler: who comes when, who is what to whom, and the groups behind it."""
+"""The sampler by anchors: who comes when, and who is what to whom."""
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 
 from finetuner.documents import Document, labelled
 from finetuner.errors import OptionError
+from finetuner.groups import positive_groups
 from finetuner.matches import MatchSet
-from finetuner.samplers import Batch, MatchSampler, positive_groups
-
-Judgements = Mapping[str, Mapping[str, float]]
-
-
-def match_set(judgements: Judgements) -> MatchSet:
-    """Return a match set of texts from {anchor: {match: label}}; a text is its own id."""
-    return MatchSet.from_documents(
-        Document(
-            text=anchor,
-            id=anchor,
-            matches=[
-                Document(text=match, id=match, tags=labelled({}, label)) for match, label in judged.items()
-            ],
-        )
-        for anchor, judged in judgements.items()
-    )
-
-
-def of_classes(anchors: int = 30, contents: int = 60, classes: int = 4, seed: int = 0) -> Judgements:
-    """Return judgements among items 0, 1, ...: 4 of the same class (number modulo classes), 4 of others."""
-    random = np.random.default_rng(seed)
-    judgements: dict[str, dict[str, float]] = {}
-    for anchor in range(anchors):
-        others = random.permutation(np.delete(np.arange(contents), anchor))
-        same = others % classes == anchor % classes
-        judgements[str(anchor)] = {str(o): 1.0 for o in others[same][:4]} | {
-            str(o): -1.0 for o in others[~same][:4]
-        }
-    return judgements
-
-
-def at_random(anchors: int = 30, contents: int = 60, matches: int = 6, seed: int = 0) -> Judgements:
-    """Return judgements without sense, whose positives contradict each other as groups."""
-    random = np.random.default_rng(seed)
-    return {
-        str(anchor): {
-            str(match): random.choice([1.0, -1.0])
-            for match in random.choice(contents, matches, replace=False)
-            if match != anchor
-        }
-        for anchor in range(anchors)
-    }
+from finetuner.samplers import Batch, MatchSampler
+from finetuner.samplers.judged import sample
+from tests.small_matches import Judgements, at_random, ids, match_set, of_classes, reachable, relations
 
 
 def sampler(
@@ -61,22 +21,6 @@ def sampler(
     return MatchSampler(
         match_set(judgements), batch_size=batch_size, matches_per_anchor=matches_per_anchor, seed=seed
     )
-
-
-def ids(matches: MatchSet, batch: Batch) -> tuple[list[str], list[str]]:
-    """Return the ids of the anchors and of the contents of a batch."""
-    contents = [matches.ids[row] for row in batch.contents]
-    return [contents[place] for place in batch.anchors], contents
-
-
-def relations(matches: MatchSet, batch: Batch) -> tuple[set[tuple[str, str]], set[tuple[str, str]]]:
-    """Return the positive and the negative pairs of a batch, by id."""
-    anchors, contents = ids(matches, batch)
-
-    def pairs(mask: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]) -> set[tuple[str, str]]:
-        return {(anchors[row], contents[column]) for row, column in np.argwhere(mask)}
-
-    return pairs(batch.positive), pairs(batch.negative)
 
 
 def same_batches(one: list[Batch], other: list[Batch]) -> bool:
@@ -167,19 +111,6 @@ def test_a_small_anchor_beside_a_large_one_keeps_all_its_matches() -> None:
     assert {f"s{i}" for i in range(5)} < set(names)
 
 
-def reachable(judgements: Judgements, start: str, steps: int) -> set[str]:
-    """Return what positive judgements connect with ``start``, in any direction, within some steps."""
-    edges = {(a, m) for a, judged in judgements.items() for m, label in judged.items() if label > 0}
-    edges |= {(m, a) for a, m in edges}
-    seen = {start}
-    for _ in range(steps):
-        grown = seen | {m for a, m in edges if a in seen}
-        if grown == seen:
-            break
-        seen = grown
-    return seen
-
-
 @pytest.mark.parametrize("seed", range(3))
 def test_with_groups_relations_are_group_against_group(seed: int) -> None:
     """Each pair is positive if positive judgements connect it, over however many steps, and else negative."""
@@ -265,13 +196,162 @@ def test_a_label_of_zero_judges_nothing() -> None:
     assert relations(matches, batch) == ({("q", "p")}, {("q", "n")})
 
 
-@pytest.mark.parametrize("label", [1.0, -1.0])
-def test_one_sided_data_still_comes_in_batches(label: float) -> None:
-    """An anchor without any positive, or without any negative, comes with what it has."""
-    matches = match_set({"q": {"m": label}, "lone": {}})
-    batches = list(MatchSampler(matches, batch_size=1, matches_per_anchor=2, seed=0).epoch(0))
-    assert sorted(len(batch.contents) for batch in batches) == [1, 2]
-    assert sum(int(batch.positive.sum()) for batch in batches) == (label > 0)
+def test_batches_of_an_epoch_are_nearly_equal_in_size() -> None:
+    """33 anchors in batches of 16 are three of 11, never two of 16 and a lonely one."""
+    sizes = [len(batch.anchors) for batch in sampler(of_classes(anchors=33), batch_size=16).epoch(0)]
+    assert sizes == [11, 11, 11]
+
+
+@pytest.mark.parametrize("positives", [18, 9])
+def test_a_sample_is_drawn_evenly(positives: int) -> None:
+    """Of 18 judgements, 3 a time, each is drawn as often as any other of its sign, though 18 is no multiple of 12."""
+    judged = {str(i): 1.0 if i < positives else -1.0 for i in range(18)}
+    matches = match_set({f"q{anchor}": judged for anchor in range(2000)})
+    drawn = sample(matches, np.arange(2000), 3, np.random.default_rng(0))
+    counts = np.bincount(drawn % 18)
+    assert np.bincount(drawn // 18).tolist() == [3] * 2000
+    assert np.abs(counts - 2000 * 3 / 18).max() < 60  # some 3.5 standard deviations
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("in_batch", [True, False])
+@pytest.mark.parametrize("data", [of_classes, at_random])
+def test_mined_and_likely_pairs_are_what_a_loop_over_pairs_says(
+    data: Callable[..., Judgements], in_batch: bool, seed: int
+) -> None:
+    """The whole rule, written pair by pair: judgements, groups or steps, the guard, and mined contents."""
+    judgements = data(seed=seed)
+    matches = match_set(judgements)
+    random = np.random.default_rng(seed)
+    similar = random.random((len(matches.ids),) * 2) < 0.3
+    mined = random.integers(-1, len(matches.ids), (len(matches), 4))
+    ours = MatchSampler(
+        matches,
+        batch_size=8,
+        matches_per_anchor=4,
+        seed=seed,
+        in_batch_negatives=in_batch,
+        likely=lambda anchors, contents: similar[anchors][:, contents],
+        teaches=lambda batch: True,
+    )
+    grouped = positive_groups(matches) is not None
+    for batch in ours.epoch(0, mined=mined):
+        anchors, contents = ids(matches, batch)
+        expected: tuple[set[tuple[str, str]], set[tuple[str, str]]] = (set(), set())
+        for a, row in zip(anchors, batch.contents[batch.anchors], strict=True):
+            connected = reachable(judgements, a, 1000 if grouped else 2)
+            its_mined = {matches.ids[r] for r in mined[matches.anchors == row][0] if r >= 0}
+            assert its_mined <= set(contents)
+            for c, other in zip(contents, batch.contents, strict=True):
+                label = judgements[a].get(c, 0)
+                if a == c:
+                    continue
+                if label > 0 or (in_batch and grouped and c in connected):
+                    expected[0].add((a, c))
+                elif label < 0 or (
+                    c not in connected and (c in its_mined or (in_batch and not similar[row, other]))
+                ):
+                    expected[1].add((a, c))
+        assert relations(matches, batch) == expected
+
+
+def test_a_mined_content_comes_with_its_anchor_alone() -> None:
+    """It is a negative of the anchor for which it was mined, and of the other one only if in-batch rules say so."""
+    matches = match_set({"q": {"p": 1.0}, "r": {"s": 1.0}})
+    mined = np.array([[matches.ids.index("s")], [-1]])
+    ours = MatchSampler(matches, batch_size=2, matches_per_anchor=2, seed=0, in_batch_negatives=False)
+    (batch,) = ours.epoch(0, mined=mined)
+    assert relations(matches, batch) == ({("q", "p"), ("r", "s")}, {("q", "s")})
+
+
+@pytest.mark.parametrize("shape", [(3, 2), (29, 1), (30,)])
+def test_mined_rows_for_other_anchors_are_refused(shape: tuple[int, ...]) -> None:
+    """Before the first batch, and with the shape that is wanted."""
+    with pytest.raises(OptionError, match=r"give \(30, m\)"):
+        sampler(of_classes()).epoch(0, mined=np.zeros(shape, np.int64))
+
+
+def test_scores_are_labels_as_given() -> None:
+    """Labels 5, -3.5 and 0 reach the batch, though a 0 is no negative; what nobody judged is NaN."""
+    judgements = {"q": {"a": 5.0, "b": -3.5, "c": 0.0}, "r": {"d": 2.0}}
+    matches = match_set(judgements)
+    ours = MatchSampler(
+        matches, batch_size=2, matches_per_anchor=9, seed=0, in_batch_negatives=False, scores=True
+    )
+    (batch,) = ours.epoch(0)
+    assert batch.score is not None
+    assert batch.score.dtype == np.float32
+    anchors, contents = ids(matches, batch)
+    for anchor, row in zip(anchors, batch.score, strict=True):
+        expected = [judgements[anchor].get(content, np.nan) for content in contents]
+        np.testing.assert_array_equal(row, expected)
+    assert ("q", "c") not in set().union(*relations(matches, batch))
+    assert next(sampler(of_classes()).epoch(0)).score is None
+
+
+@pytest.mark.parametrize("in_batch", [True, False])
+def test_groups_come_with_the_contents(in_batch: bool) -> None:
+    """Of each content of a batch, in-batch negatives or not; without groups there are none."""
+    matches = match_set(of_classes())
+    known = positive_groups(matches)
+    assert known is not None
+    ours = MatchSampler(matches, batch_size=8, matches_per_anchor=4, seed=0, in_batch_negatives=in_batch)
+    for batch in ours.epoch(0):
+        assert batch.groups is not None
+        assert batch.groups.tolist() == known[batch.contents].tolist()
+    assert next(sampler(at_random()).epoch(0)).groups is None
+
+
+@pytest.mark.parametrize(
+    "judgements",
+    [
+        {"q": {"n": -1.0, "m": -1.0}, "r": {"n": -1.0}},
+        {"q": {}, "r": {}},
+        {"q": {"p": 1.0}},
+        {"q": {"z": 0.0, "p": 1.0}},
+        {"q": {"a": 1.0, "b": 1.0}, "a": {"b": 1.0}, "b": {"q": 1.0}},
+        {"q": {"q": 1.0}},
+    ],
+    ids=["only negatives", "nothing judged", "one anchor", "a label of 0", "one class", "all contents equal"],
+)
+def test_where_nothing_can_teach_an_epoch_is_empty(judgements: Judgements) -> None:
+    """No batch, no error, no endless loop, whatever the size of batches."""
+    for size in (1, 2, 8):
+        for in_batch in (True, False):
+            ours = MatchSampler(
+                match_set(judgements),
+                batch_size=size,
+                matches_per_anchor=2,
+                seed=0,
+                in_batch_negatives=in_batch and "z" not in judgements["q"],
+            )
+            assert list(ours.epoch(0)) == []
+
+
+def test_positives_alone_teach_by_other_anchors() -> None:
+    """Pairs without any negative, one anchor a batch, are joined: the other's contents are the negatives."""
+    judgements: Judgements = {"q": {"a": 1.0}, "r": {"b": 1.0}, "s": {"c": 1.0}}
+    matches = match_set(judgements)
+    (batch,) = sampler(judgements, batch_size=1).epoch(0)
+    assert sorted(ids(matches, batch)[0]) == ["q", "r", "s"]
+    assert ("q", "b") in relations(matches, batch)[1]
+
+
+def test_only_negatives_teach_a_loss_that_says_so() -> None:
+    """What teaches is asked, so a regression on judgements gets its batches of negatives."""
+    matches = match_set({"q": {"n": -1.0}, "r": {"m": -1.0}})
+    ours = MatchSampler(
+        matches, batch_size=1, matches_per_anchor=2, seed=0, teaches=lambda batch: bool(batch.negative.any())
+    )
+    assert len(list(ours.epoch(0))) == 2
+
+
+def test_by_anchors_what_is_judged_is_the_data() -> None:
+    """The anchors are those of the match set, in its order."""
+    matches = match_set(of_classes())
+    ours = MatchSampler(matches, batch_size=8, matches_per_anchor=2, seed=0)
+    assert ours.anchors.tolist() == matches.anchors.tolist()
+    assert ours.judged() is matches
 
 
 @pytest.mark.parametrize(("name", "value"), [("batch_size", 0), ("matches_per_anchor", 1), ("seed", -1)])
@@ -280,77 +360,6 @@ def test_numbers_that_are_too_small_are_refused_by_name(name: str, value: int) -
     options = {"batch_size": 1, "matches_per_anchor": 2, "seed": 0} | {name: value}
     with pytest.raises(OptionError, match=f"{name} is {value}"):
         sampler(of_classes(), **options)
-
-
-def test_groups_recover_the_classes() -> None:
-    """From matches that were drawn by class, the groups of all that has a positive are the classes."""
-    judgements = of_classes()
-    matches = match_set(judgements)
-    groups = positive_groups(matches)
-    assert groups is not None
-    connected = {
-        item for a, judged in judgements.items() for item in (a, *(m for m in judged if judged[m] > 0))
-    }
-    pairs = {(int(i) % 4, int(group)) for i, group in zip(matches.ids, groups, strict=True) if i in connected}
-    assert len(pairs) == len({group for _, group in pairs}) == 4
-
-
-def test_groups_are_numbered_by_first_rows_and_strays_stand_alone() -> None:
-    """Questions with one answer are a group; a wrong answer and a label of 0 belong to nobody."""
-    matches = match_set({"q": {"answer": 1.0, "wrong": -1.0, "zero": 0.0}, "r": {"answer": 1.0}})
-    assert matches.ids == ["q", "answer", "wrong", "zero", "r"]
-    groups = positive_groups(matches)
-    assert groups is not None
-    assert groups.tolist() == [0, 0, 1, 2, 0]
-
-
-def test_one_contradiction_turns_groups_off() -> None:
-    """A negative judgement, not a 0, between contents that positives connect in two steps gives None."""
-    sound: dict[str, dict[str, float]] = {"q": {"a": 1.0}, "r": {"a": 1.0}, "s": {"b": 1.0, "a": -1.0}}
-    assert positive_groups(match_set(sound)) is not None
-    assert positive_groups(match_set(sound | {"q": {"a": 1.0, "r": 0.0}})) is not None
-    assert positive_groups(match_set(sound | {"q": {"a": 1.0, "r": -1.0}})) is None
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_groups_equal_a_search_along_the_edges(seed: int) -> None:
-    """On sparse random graphs the groups are what walking along positive judgements reaches."""
-    judgements = {
-        a: dict.fromkeys(judged, 1.0) for a, judged in at_random(contents=200, matches=3, seed=seed).items()
-    }
-    matches = match_set(judgements | {"stray": {"wrong": -1.0}})
-    groups = positive_groups(matches)
-    assert groups is not None
-    number = dict(zip(matches.ids, groups, strict=True))
-    for start in matches.ids:
-        assert {i for i in number if number[i] == number[start]} == reachable(judgements, start, 1000) | {
-            start
-        }
-
-
-def test_positives_alone_make_no_groups() -> None:
-    """Where nobody judged a negative, as with clicks, nothing could contradict a group, and there is none."""
-    clicks: Judgements = {"q": {"a": 1.0, "b": 1.0}, "r": {"b": 1.0, "c": 1.0}, "s": {"c": 1.0, "d": 1.0}}
-    assert positive_groups(match_set(clicks)) is None
-    assert positive_groups(match_set({**clicks, "t": {"e": -1.0}})) is not None
-
-
-def test_a_chain_of_a_hundred_thousand_is_one_group() -> None:
-    """A path in random order, the longest way labels can have, is connected in a few rounds."""
-    length = 100_000
-    path = np.random.default_rng(0).permutation(length)
-    base = match_set({"q": {"p": 1.0}})
-    chain = replace(
-        base,
-        ids=[""] * length,
-        anchors=path[:-2],
-        offsets=np.arange(length - 1, dtype=np.int64),
-        matches=np.append(path[1:-2], path[-1]),
-        labels=np.append(np.ones(length - 3, dtype=np.float32), np.float32(-1)),
-    )
-    groups = positive_groups(chain)
-    assert groups is not None
-    assert np.bincount(groups).max() == length - 2
 
 
 def test_weights_of_judgements_reach_the_batch() -> None:

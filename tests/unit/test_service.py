@@ -21,14 +21,17 @@ from finetuner.errors import (
     EncoderError,
     MatchDataError,
     OptionError,
+    ReplicaError,
     UnknownRunError,
     UnknownVersionError,
 )
-from finetuner.lifecycle import Registry
+from finetuner.lifecycle import Live, Registry
 from finetuner.matches import MatchSet
-from finetuner.models import Embeddings, build_encoder
-from finetuner.service import JudgeOptions, RunOptions, ServiceSettings, TuningService
+from finetuner.models import Embeddings, Encoder, build_encoder
+from finetuner.service import TuningService
+from finetuner.service_settings import ServiceSettings
 from finetuner.training.run_folder import FINAL, RunFolder
+from finetuner.training.run_options import JudgeOptions, RunOptions
 from finetuner.training.worker import carry_out
 from tests.two_classes import SPEC, match_documents, points
 from tests.waiting import until
@@ -124,6 +127,12 @@ def names(service: TuningService) -> list[str]:
     return [model["version"] + "*" * model["active"] for model in service.models()]
 
 
+def weights_of(folder: Path, version: str) -> str:
+    """Return the SHA-256 of a version's weights."""
+    digest: str = Registry(folder).get(version).about["files"]["model.safetensors"]
+    return digest
+
+
 # starting
 
 
@@ -154,13 +163,117 @@ def test_a_start_that_was_killed_before_activating_is_taken_up(start: Open, tmp_
     assert names(start("new")) == ["v0*"]
 
 
-def test_a_folder_belongs_to_one_service_at_a_time(start: Open) -> None:
-    """A second service is refused while the first one is open, and starts once it is closed."""
-    first = start()
-    with pytest.raises(OptionError, match="another service holds it"):
-        start()
+def test_one_service_of_a_folder_trains_and_the_others_follow(start: Open) -> None:
+    """A second service serves what the first one makes active, refuses what only that may do, and says who that is."""
+    first, second = start(), start()
+    assert (first.trains, second.trains) == (True, False)
+    first.promote("v1")
+    until(lambda: second.version == "v1", seconds=1)
+    assert np.array_equal(first.encode(QUERIES)[0], second.encode(QUERIES)[0])
+    refused: list[Callable[[], object]] = [
+        lambda: second.create_run(RunOptions()),
+        lambda: second.cancel(first.runs()[0].id),
+        lambda: second.promote("v2"),
+        second.rollback,
+        lambda: second.keep("v2", True),
+    ]
+    for call in refused:
+        with pytest.raises(ReplicaError, match=f":{os.getpid()} holds"):
+            call()
+    assert [one.version for one in (first, second)] == ["v1", "v1"]
+    assert (second.runs(), second.run(first.runs()[0].id)) == (first.runs(), first.runs()[0])
+
+
+def test_where_the_registry_is_elsewhere_runs_are_told_by_the_service_that_trains(
+    start: Open, tmp_path: Path
+) -> None:
+    """Each has a folder of its own for them, so another one knows nothing of them."""
+    settings = SETTINGS.copy(update={"registry": str(tmp_path / "shared")})
+    first, second = start("one", settings), start("two", settings)
+    assert first.runs() == []
+    for call in (second.runs, lambda: second.run("mine")):
+        with pytest.raises(ReplicaError, match="ask that one"):
+            call()
+
+
+def test_a_service_that_follows_takes_over_once_the_first_has_ended(start: Open) -> None:
+    """Then it trains and promotes as the first did, and what is active stays."""
+    first, second = start(), start()
+    first.promote("v2")
     first.close()
-    assert start().version == "v0"
+    until(lambda: second.trains, seconds=2)
+    assert second.version == "v2"
+    assert fit(second, DOCUMENTS)["state"] == "succeeded"
+
+
+def test_a_follower_goes_on_with_what_it_has_where_the_active_version_is_damaged(
+    start: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It says so, and serves the version as soon as it is whole again."""
+    monkeypatch.setattr(Live, "RETRY_SECONDS", 0.05)
+    first, second = start(), start()
+    first.promote("v1")
+    card = tmp_path / "trained" / "versions" / "v2" / "card.md"
+    told = card.read_text()
+    until(lambda: second.version == "v1")
+    card.write_text("")
+    Registry.activate(first._registry, "v2")  # as if it had been spoiled on this machine alone
+    until(lambda: "refused" in second.models()[2])
+    assert "not as registered: card.md" in second.models()[2]["refused"]
+    assert second.encode(QUERIES)[1] == "v1"
+    card.write_text(told)
+    until(lambda: second.version == "v2")
+    until(lambda: "refused" not in second.models()[2])
+
+
+def test_a_version_is_warmed_up_before_it_serves(start: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It embeds what was asked for last before the first request reaches it, and not at all before a request came."""
+    service = start()
+    embedded: list[str] = []
+    embed = Encoder.embed
+
+    def noted(encoder: Encoder, contents: Any, **options: Any) -> Any:
+        embedded.append(f"{len(contents)} by {service.version}")
+        return embed(encoder, contents, **options)
+
+    monkeypatch.setattr(Encoder, "embed", noted)
+    service.promote("v1")
+    service.encode(QUERIES)
+    service.promote("v2")
+    assert embedded == ["30 by v1", "1 by v1"]
+
+
+def test_old_versions_are_deleted_but_not_those_that_are_of_use(start: Open, tmp_path: Path) -> None:
+    """Base, active, the last one and the kept one stay; so does one that a run may yet start from."""
+    service = start("trained", SETTINGS.copy(update={"keep_versions": 1}))
+    service.keep("v1", True)
+    fit(service, DOCUMENTS, promote="never", epochs=1)
+    until(lambda: names(service) == ["v0*", "v1", "v3"])
+    service.create_run(RunOptions(parent="v3"), "waiting")
+    service.keep("v1", False)
+    fit(service, DOCUMENTS, promote="never", epochs=1)
+    until(lambda: names(service) == ["v0*", "v3", "v4"])
+    service.cancel("waiting")
+    fit(service, DOCUMENTS, promote="always", epochs=1)
+    until(lambda: [one["version"] for one in service.audit(100) if one["what"] == "deleted"] == ["v2", "v1"])
+    assert not list((tmp_path / "trained" / "versions").glob(".*"))
+
+
+def test_the_audit_log_tells_who_changed_what(start: Open) -> None:
+    """Runs by their id, and requests as they say they are, in their order."""
+    service = start("new")
+    summary = fit(service, DOCUMENTS)
+    service.rollback(by="Ada by /rollback")
+    service.promote("v1")
+    told = [(one["what"], one["version"], one["by"], one.get("before")) for one in service.audit(4)]
+    run = f"run {summary['run']}"
+    assert told == [
+        ("registered", "v1", run, None),
+        ("promoted", "v1", run, "v0"),
+        ("rolled back", "v0", "Ada by /rollback", "v1"),
+        ("promoted", "v1", "/promote", "v0"),
+    ]
+    assert [one["version"] for one in service.audit(100)[:2]] == ["v0", "v0"]
 
 
 def test_a_damaged_active_version_does_not_start(start: Open, tmp_path: Path) -> None:
@@ -356,8 +469,9 @@ def test_a_run_is_found_by_its_name_and_can_be_ended(start: Open) -> None:
     service = start()
     first, new = service.create_run(RunOptions(), "mine")
     again, renewed = service.create_run(RunOptions(), "mine")
-    with pytest.raises(OptionError, match="'mine' was started with other options"):
-        service.create_run(RunOptions(epochs=3), "mine")
+    for other_options in (RunOptions(epochs=3), RunOptions(max_seconds=60)):
+        with pytest.raises(OptionError, match="'mine' was started with other options"):
+            service.create_run(other_options, "mine")
     other, _ = service.create_run(RunOptions(), "other")
     assert (first, new, renewed) == (again, True, False)
     assert service.run("mine") == first
@@ -369,7 +483,9 @@ def test_a_run_is_found_by_its_name_and_can_be_ended(start: Open) -> None:
         service.run("theirs")
 
 
-@pytest.mark.parametrize("options", [{"promote": "sometimes"}, {"epochs": 1.5}, {"gate": "never"}])
+@pytest.mark.parametrize(
+    "options", [{"promote": "sometimes"}, {"epochs": 1.5}, {"gate": "never"}, {"max_seconds": 0}]
+)
 def test_the_options_of_a_run_are_checked(options: dict[str, Any]) -> None:
     """Those of the gate as those of the training."""
     with pytest.raises(OptionError, match=f"/fit: .*{next(iter(options))}"):
@@ -399,6 +515,64 @@ def test_a_killed_training_is_a_failed_run_and_serving_goes_on(
     assert (run.state(), "by signal SIGKILL" in run.summary()["reason"]) == ("failed", True)
     after, version = service.encode(QUERIES)
     assert (version, np.array_equal(before, after)) == ("v0", True)
+
+
+def test_a_run_whose_service_died_while_registering_is_registered_once(start: Open) -> None:
+    """After the restart it is taken up, and the version that is there already is its result; so is the gate's word."""
+    service = start("new")
+    summary = fit(service, DOCUMENTS)
+    assert (summary["version"], names(service)) == ("v1", ["v0", "v1*"])
+    service.rollback()  # as if the service had died before it activated the version
+    service.close()
+    run = service.run(summary["run"])
+    told = [line for line in (run.path / "events.jsonl").read_text().splitlines() if "succeeded" not in line]
+    (run.path / "events.jsonl").write_text("\n".join(told) + "\n")
+    run.keep_data(service.match_set(DOCUMENTS)[0])
+    restarted = start("new")
+    until(lambda: run.state() in FINAL)
+    again = run.summary()
+    assert (again["state"], again["version"], again["promoted"]) == ("succeeded", "v1", True)
+    assert again["evaluated"] == summary["evaluated"]
+    assert names(restarted) == ["v0", "v1*"]
+
+
+def test_a_run_of_the_same_name_is_another_run(start: Open) -> None:
+    """Where the folder of one that succeeded was deleted, its name may be used again, and makes a version of its own."""
+    service = start("new")
+    for version in ("v1", "v2"):
+        run, new = service.create_run(RunOptions.parse({**QUICK, "epochs": 1}, where="/fit"), "mine")
+        assert new
+        service.start_run(run, *service.match_set(DOCUMENTS))
+        until(lambda run=run: run.state() in FINAL)  # type: ignore[misc]
+        assert run.summary()["version"] == version
+        until(lambda run=run: not run.data.exists())  # type: ignore[misc]
+        shutil.rmtree(run.path)
+
+
+def test_a_run_that_failed_is_resumed(start: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What made it fail is gone, and it ends as one that never failed, with the same weights."""
+    service = start("new")
+    straight = fit(service, DOCUMENTS, promote="never")
+    monkeypatch.setattr(InThread, "meanwhile", lambda: shutil.rmtree(service.runs()[-1].candidate))
+    failed = fit(service, DOCUMENTS, promote="never")
+    monkeypatch.setattr(InThread, "meanwhile", lambda: None)
+    run = service.resume(failed["run"])
+    until(lambda: run.state() == "succeeded")
+    assert (failed["state"], run.summary()["version"]) == ("failed", "v2")
+    assert weights_of(tmp_path / "new", "v2") == weights_of(tmp_path / "new", straight["version"])
+    assert [event["event"] for event in run.events()].count("epoch") == QUICK["epochs"]
+
+
+@pytest.mark.parametrize("most_bytes", [0, 10**6])
+def test_what_frozen_encoders_made_is_kept_as_the_operator_says(
+    start: Open, tmp_path: Path, most_bytes: int
+) -> None:
+    """In the workspace for the next runs, or, at 0, with the run that needed it and no longer."""
+    service = start("new", SETTINGS.copy(update={"feature_cache_bytes": most_bytes}))
+    summary = fit(service, DOCUMENTS, recipe="adapter", epochs=1)
+    assert summary["state"] == "succeeded"
+    assert any((tmp_path / "new" / "features").rglob("*.*")) == bool(most_bytes)
+    until(lambda: not service.run(summary["run"]).features.exists())
 
 
 # versions

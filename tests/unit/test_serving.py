@@ -72,7 +72,7 @@ def test_a_swap_during_a_request_does_not_change_it() -> None:
         batches.append(engine.served.version)
         engine.swap(MINUS)
 
-    hook = PLUS.encoder.register_forward_pre_hook(swap)
+    hook = PLUS.encoder.module.register_forward_pre_hook(swap)
     embeddings, version = engine.embed(points(40))
     hook.remove()
     assert batches == ["plus", "minus", "minus", "minus"]

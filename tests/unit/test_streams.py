@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,14 @@ from executors.documents import (
     ContentDocument,
     DocumentArray,
     MatchDocument,
+    PackDocument,
+    PackFrame,
     Report,
+    StreamRequest,
     embedded,
     named,
+    pack_from_wire,
+    pack_to_wire,
     to_wire,
 )
 from executors.match_data import MatchDataExecutor
@@ -32,7 +38,8 @@ from finetuner.errors import (
     UnknownRunError,
 )
 from finetuner.matches import MatchSet
-from finetuner.service import JudgeOptions
+from finetuner.packing import packed
+from finetuner.training.run_options import JudgeOptions
 
 
 async def stream(count: int, error: Exception | None = None) -> AsyncIterator[Report]:
@@ -222,3 +229,35 @@ def test_an_unknown_argument_of_an_executor_is_refused() -> None:
     """A typo in uses_with is an error that tells what is accepted, not an Executor with the default."""
     with pytest.raises(errors.OptionError, match="unknown argument 'urll'; accepted are url"):
         MatchDataExecutor(urll="sqlite:///x.db")
+
+
+def test_a_frame_is_the_message_of_its_pack() -> None:
+    """A pack that was made into its message arrives as any other, tags included, and is not made again."""
+    (pack,) = packed([Document(id="a", blob=np.ones((2, 3), np.float32))])
+    frame, plain = PackFrame.of(pack, {"n": 1}), pack_to_wire(pack, {"n": 1})
+    assert frame.to_protobuf() is frame.to_protobuf()
+    arrived = PackDocument.from_protobuf(frame.to_protobuf())
+    assert arrived.tags == {"n": 1}
+    assert repr(pack_from_wire(arrived)) == repr(pack)
+    plain.id = arrived.id
+    assert frame.nbytes == plain.to_protobuf().ByteSize() > pack.nbytes
+
+
+def test_what_is_in_memory_is_sent_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second reader of a collection gets the very messages of the first, and waits for no thread."""
+    executor = MatchDataExecutor(url=f"sqlite:///{tmp_path / 'matches.db'}", workspace=str(tmp_path))
+
+    async def read() -> list[Any]:
+        return [frame async for frame in executor.pack(StreamRequest())]
+
+    try:
+        anchors = DocList[MatchDocument](MatchDocument(id=str(number), text="x") for number in range(300))
+        asyncio.run(executor.feed(anchors, {}))
+        first = asyncio.run(read())
+        monkeypatch.delattr("executors.match_data.asyncio.to_thread")
+        again = asyncio.run(read())
+    finally:
+        executor.close()
+    assert len(first) > 1
+    assert [id(frame) for frame in again[:-1]] == [id(frame) for frame in first[:-1]]
+    assert again[-1].tags == first[-1].tags
