@@ -6,12 +6,15 @@ same class. Pairs are what the map is fitted to:
 * covid: Covid QA with MiniLM, all weights tuned; pairs are the contents of the training side, documents the answers of both;
 * shop: shopping queries with MiniLM, all weights tuned; documents are the products judged for the held-out queries, and
   1,000 others, which are the pairs together with the training queries;
-* fashion_base: images with the mlp, from new weights to tuned ones, the hard case: the old space knows nothing; pairs are
-  the 2,000 training images, documents 500 test images, queries 500 others;
+* fashion_base: images with the mlp, from new weights to tuned ones, by three seeds, the hard case: the old space knows
+  nothing; pairs are the 2,000 training images, documents 500 test images, queries 500 others;
 * fashion_tuned: the same from a version tuned on 600 images to one tuned on all.
 
 Beside the maps there is a regression of old queries on new ones, which is what Drift-Adapter (arXiv 2509.23471) minimises
 with its affine map; of its ridges the one counts that does best for the test queries, which flatters it.
+
+Steps and width of the network, ranks and ridges were settled while looking at covid, shop, and fashion with seed 0. So these
+flatter our maps; of the other seeds nothing was known then.
 """
 
 import json
@@ -45,6 +48,7 @@ from finetuner.sources import covid_qa, fashion_mnist
 
 THREADS = 2
 SEED = 0
+SEEDS = (0, 1, 2)  # of new weights and their training: one says little about the others
 BATCH = 256
 ROUNDS = 200
 GOAL = 0.97
@@ -155,11 +159,16 @@ def fashion() -> Iterator[Case]:
         "documents": blobs[500:],
     }
     relevant = Relevant(*np.nonzero(classes[:500, None] == classes[500:]))
-    base = build_encoder(EncoderSpec("mlp"), seed=SEED)
-    first = fully_tuned(base, MatchSet.from_documents(images[:600]))
-    second = fully_tuned(base, MatchSet.from_documents(images))
-    for name, old in (("fashion_base", base), ("fashion_tuned", first)):
-        yield Case(name, *embedded(old, second, contents), relevant)
+    matches = MatchSet.from_documents(images)
+    for seed in SEEDS:
+        base = build_encoder(EncoderSpec("mlp"), seed=seed)
+        tuned = fully_tuned(base, matches, seed=seed)
+        yield Case(f"fashion_base_{seed}", *embedded(base, tuned, contents), relevant)
+    first, second = (
+        fully_tuned(build_encoder(EncoderSpec("mlp"), seed=SEED), some, seed=SEED)
+        for some in (MatchSet.from_documents(images[:600]), matches)
+    )
+    yield Case("fashion_tuned", *embedded(first, second, contents), relevant)
 
 
 def pictures(documents: list[Document]) -> NDArray[np.float32]:
@@ -167,9 +176,9 @@ def pictures(documents: list[Document]) -> NDArray[np.float32]:
     return np.stack([np.asarray(one.blob, np.float32) for one in documents])
 
 
-def fully_tuned(base: Encoder, matches: MatchSet, **options: Any) -> Encoder:
+def fully_tuned(base: Encoder, matches: MatchSet, *, seed: int = SEED, **options: Any) -> Encoder:
     """Return an encoder with all weights tuned."""
-    return finetuner.fit(base, matches, recipe="full", holdout=0, seed=SEED, **options).encoder
+    return finetuner.fit(base, matches, recipe="full", holdout=0, seed=seed, **options).encoder
 
 
 def embedded(
