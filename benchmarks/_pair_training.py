@@ -1,7 +1,10 @@
 """Training on pairs of question and answer, by sentence-transformers' trainer and by our loop, on the same batches."""
 
+import json
+import statistics
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +33,7 @@ from finetuner.training.recipes import begin
 
 TEMPERATURE = 0.05  # 1 / 20, the scale of sentence-transformers
 TOKENS = 128
+ALIKE = 1e-4  # losses
 
 
 @dataclass(frozen=True)
@@ -177,3 +181,31 @@ def by_them(model: SentenceTransformer, data: MatchSet, chosen: TrainingOptions,
         trainer.losses = []
         trainer.train()
         return Training(time.perf_counter() - started, trainer.losses)
+
+
+def compared(
+    name: str, ours: Callable[[], Training], theirs: Callable[[], Training], *, rounds: int, goal: float
+) -> None:
+    """Train in turns, end unless the losses of all steps are alike, and print the figures.
+
+    Args:
+        name: Of the benchmark.
+        ours: Trains with our loop.
+        theirs: Trains with the peer's.
+        rounds: How often each.
+        goal: How many times as fast ours shall be.
+    """
+    made = [(ours(), theirs()) if number % 2 else (theirs(), ours())[::-1] for number in range(rounds)]
+    difference = max(float(np.abs(np.subtract(one.losses, other.losses)).max()) for one, other in made)
+    print(f"{len(made[0][0].losses)} steps; losses differ by {difference:.1e} at most")
+    if not difference <= ALIKE:
+        raise SystemExit(f"losses have to be alike to {ALIKE}")
+    for who, trainings in zip(("ours", "theirs"), zip(*made, strict=True), strict=True):
+        taken = [one.seconds for one in trainings]
+        print(f"{who:<8}{statistics.median(taken):8.2f} s  {min(taken):.2f} to {max(taken):.2f}")
+    ratios = [other.seconds / one.seconds for one, other in made]
+    ratio = statistics.median(ratios)
+    missed = "" if ratio >= goal else ": missed"
+    print(f"ratio   {ratio:8.2f}    {min(ratios):.2f} to {max(ratios):.2f}, goal {goal}{missed}")
+    figures = {"vs_sentence_transformers": round(ratio, 3), "max_loss_difference": difference}
+    print(json.dumps({"benchmark": name, **figures}))

@@ -6,16 +6,13 @@ ends with a trained head; embedding is part of it, for us too.
 """
 
 import copy
-import json
-import statistics
 
-import numpy as np
 import torch
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Dense, Normalize
 from torch import nn
 
-from benchmarks._pair_training import Training, by_them, by_us, encoder, model_of, options, pairs
+from benchmarks._pair_training import Training, by_them, by_us, compared, encoder, model_of, options, pairs
 from finetuner.models import Encoder, HeadSpec
 
 PAIRS = 256
@@ -24,7 +21,6 @@ ROUNDS = 3  # theirs takes a minute
 RATE = 1e-3
 WIDTH = 384
 THREADS = 2
-ALIKE = 1e-4
 GOAL = 8
 
 
@@ -41,24 +37,7 @@ def main() -> None:
     def theirs() -> Training:
         return by_them(with_dense(copy.deepcopy(base)), data, chosen, rate=RATE)
 
-    rounds = []
-    for number in range(ROUNDS):
-        rounds.append((ours(), theirs()) if number % 2 else (theirs(), ours())[::-1])
-    differences = [np.abs(np.subtract(one.losses, other.losses)).max() for one, other in rounds]
-    print(f"{len(rounds[0][0].losses)} steps; losses differ by {max(differences):.1e} at most")
-    if not max(differences) <= ALIKE:
-        raise SystemExit(f"losses have to be alike to {ALIKE}")
-    for name, made in zip(("ours", "theirs"), zip(*rounds, strict=True), strict=True):
-        taken = [one.seconds for one in made]
-        print(f"{name:<8}{statistics.median(taken):8.2f} s  {min(taken):.2f} to {max(taken):.2f}")
-    ratios = [other.seconds / one.seconds for one, other in rounds]
-    ratio = statistics.median(ratios)
-    print(
-        f"ratio   {ratio:8.2f}    {min(ratios):.2f} to {max(ratios):.2f}, goal {GOAL}"
-        f"{'' if ratio >= GOAL else ': missed'}"
-    )
-    figures = {"vs_sentence_transformers": round(ratio, 3), "max_loss_difference": float(max(differences))}
-    print(json.dumps({"benchmark": "frozen_head", **figures}))
+    compared("frozen_head", ours, theirs, rounds=ROUNDS, goal=GOAL)
 
 
 def with_head() -> Encoder:

@@ -17,6 +17,7 @@
         ├── EncoderError          an encoder that cannot be built, or that takes other content
         ├── UnknownVersionError
         ├── DamagedVersionError   a registered version whose files are not what was registered
+        ├── OtherVersionError     embeddings of another version than those that they would be compared with
         ├── RegistryError         a registry that cannot be reached, read or written
         ├── ReplicaError          a change asked of a replica that only follows the one that trains
         └── UnknownEndpointError
@@ -92,6 +93,10 @@ class UnknownVersionError(ServingError):
 
 class DamagedVersionError(ServingError):
     """The files of a model version are not what was registered."""
+
+
+class OtherVersionError(ServingError):
+    """Embeddings are of another model version than those that they would be compared with."""
 
 
 class RegistryError(ServingError):

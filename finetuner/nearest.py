@@ -20,6 +20,7 @@ from torch import Tensor
 
 from finetuner.errors import EncoderError, OptionError
 from finetuner.matches import Rows
+from finetuner.processor import multiplies_bfloat16
 
 Embeddings = NDArray[np.float32]
 Keep = Callable[[Rows, slice, Tensor], None]
@@ -278,9 +279,8 @@ def _maxima(chunks: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _filter_dtype() -> torch.dtype:
-    """Return what the filter works in: the processor decides, and not a clock, so that a machine always agrees."""
-    able = torch.cpu.get_capabilities()
-    return torch.bfloat16 if able.get("avx512_bf16") or able.get("amx_bf16") else torch.float32
+    """Return what the filter works in."""
+    return torch.bfloat16 if multiplies_bfloat16() else torch.float32
 
 
 def _slices(length: int, most: int) -> Iterator[slice]:

@@ -4,7 +4,7 @@ from finetuner.compatibility.fitting import Figures, Fitted, fit_map
 from finetuner.compatibility.maps import KINDS, Kind, Layers, Map
 from finetuner.compatibility.order import reembed_order
 from finetuner.compatibility.recalls import Recalls, Relevant, Route, recalls
-from finetuner.compatibility.stamped import OtherVersionError, Stamped
+from finetuner.compatibility.stamped import Stamped
 
 __all__ = [
     "KINDS",
@@ -13,7 +13,6 @@ __all__ = [
     "Kind",
     "Layers",
     "Map",
-    "OtherVersionError",
     "Recalls",
     "Relevant",
     "Route",

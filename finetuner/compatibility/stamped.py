@@ -6,16 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from finetuner.errors import EncoderError, OptionError, ServingError
+from finetuner.errors import EncoderError, OptionError, OtherVersionError
 from finetuner.matches import Rows
 
 Embeddings = NDArray[np.float32]
 
 _LONGEST = 1.001
-
-
-class OtherVersionError(ServingError):
-    """Embeddings are of another model version than those that they would be compared with."""
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """What a training run can be told; every field has its unit, range and where its default comes from."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 from pydantic import Field, root_validator, validator
@@ -165,6 +165,9 @@ class TrainingOptions(Options):
             for name in names:
                 if values["recipe"] not in recipe.split() and values[name] != cls.__fields__[name].default:
                     raise ValueError(f"{name} belongs to recipe {recipe}, not to {values['recipe']}")
+        for name, (needed, why) in _TOGETHER.items():
+            if values[name] != cls.__fields__[name].default and not needed(values):
+                raise ValueError(f"{name} {why}")
         try:
             _objective(values["loss"], values["loss_options"])
         except OptionError as error:
@@ -188,6 +191,17 @@ def _objective(loss: str, options: Mapping[str, Any]) -> Objective:
     """Return the objective of small embeddings: what it is like does not depend on them."""
     return make_objective(loss, options, dim=1, groups=1)
 
+
+_TOGETHER: dict[str, tuple[Callable[[dict[str, Any]], bool], str]] = {
+    "mine_every": (lambda given: given["hard_negatives"] > 0, "goes with hard_negatives"),
+    "hard_negative_guard": (lambda given: given["hard_negatives"] > 0, "goes with hard_negatives"),
+    "in_batch_guard": (
+        lambda given: given["in_batch_negatives"] is not False,
+        "goes with in_batch_negatives",
+    ),
+    "matches_per_anchor": (lambda given: given["sampling"] == "anchors", "goes with sampling=anchors"),
+}
+"""The options that mean something only beside others."""
 
 _OF_RECIPE = {
     "adapter": ["queries_only"],

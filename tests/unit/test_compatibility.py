@@ -8,12 +8,12 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from finetuner.compatibility import Fitted, Kind, Map, OtherVersionError, Stamped, fit_map
+from finetuner.compatibility import Fitted, Kind, Map, Stamped, fit_map
 from finetuner.compatibility.linear import corrected, rotation
 from finetuner.compatibility.maps import ABOUT, KINDS, WEIGHTS, Layers
 from finetuner.compatibility.residual import train
 from finetuner.compatibility.stamped import Embeddings, normalised
-from finetuner.errors import DamagedVersionError, EncoderError, OptionError
+from finetuner.errors import DamagedVersionError, EncoderError, OptionError, OtherVersionError
 from finetuner.models import EncoderSpec, build_encoder
 from finetuner.models.heads import HeadSpec
 

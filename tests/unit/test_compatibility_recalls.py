@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from finetuner.compatibility import Map, OtherVersionError, Recalls, Relevant, Stamped, recalls, reembed_order
+from finetuner.compatibility import Map, Recalls, Relevant, Stamped, recalls, reembed_order
 from finetuner.compatibility.stamped import Embeddings, normalised
-from finetuner.errors import OptionError
+from finetuner.errors import OptionError, OtherVersionError
 from finetuner.evaluation import paired_difference
 from finetuner.matches import Rows
 

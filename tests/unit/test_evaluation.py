@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from finetuner import evaluation, ranks
-from finetuner.documents import Document, labelled
 from finetuner.errors import EncoderError, OptionError
 from finetuner.evaluation import (
     Embeddings,
@@ -19,24 +18,9 @@ from finetuner.evaluation import (
     rank_metrics,
 )
 from finetuner.matches import MatchSet
-
-Judgements = Mapping[str, Mapping[str, float]]
+from tests.small_matches import match_set
 
 both = pytest.mark.parametrize("over", ["judged", "corpus"])
-
-
-def match_set(judgements: Judgements) -> MatchSet:
-    """Return a match set of texts from {anchor: {match: label}}; a text is its own id."""
-    return MatchSet.from_documents(
-        Document(
-            text=anchor,
-            id=anchor,
-            matches=[
-                Document(text=match, id=match, tags=labelled({}, label)) for match, label in judged.items()
-            ],
-        )
-        for anchor, judged in judgements.items()
-    )
 
 
 def at_random(anchors: int = 12, contents: int = 40, matches: int = 8, seed: int = 0) -> MatchSet:

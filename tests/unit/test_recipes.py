@@ -118,6 +118,35 @@ def test_the_choice_is_reported() -> None:
     assert {"event": "recipe", "recipe": "lora", "reason": "as asked for"} in tuned("lora").events
 
 
+@pytest.mark.parametrize(
+    ("able", "pretrained", "precision", "expected"),
+    [
+        (True, True, "auto", torch.bfloat16),
+        (False, True, "auto", torch.float32),
+        (True, False, "auto", torch.float32),
+        (True, True, "float32", torch.float32),
+        (False, False, "bfloat16", torch.bfloat16),
+    ],
+)
+def test_bfloat16_is_taken_where_it_helps(
+    monkeypatch: pytest.MonkeyPatch, able: bool, pretrained: bool, precision: str, expected: torch.dtype
+) -> None:
+    """By itself only for what is pretrained, on a processor that multiplies it; and wherever somebody asks for it."""
+    monkeypatch.setattr(recipes, "multiplies_bfloat16", lambda: able)
+    module = Pretrained(6, 4) if pretrained else nn.Linear(6, 4)
+    made: list[torch.dtype] = []
+    module.register_forward_hook(lambda layer, given, output: made.append(output.dtype))
+    tuned(
+        "full",
+        base=Encoder(module, EncoderSpec("own")),
+        precision=precision,
+        epochs=1,
+        holdout=0,
+        validation=0,
+    )
+    assert (torch.bfloat16 in made) is (expected == torch.bfloat16)
+
+
 def test_deeper_layers_move_less_under_layer_decay(tmp_path: Path) -> None:
     """With 0.1 the learning rate of the first of two layers is a tenth of the last one's."""
     options = TrainingOptions(recipe="full", layer_decay=0.1, learning_rate=0.5)

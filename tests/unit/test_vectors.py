@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from finetuner.documents import Document
 from finetuner.matches import MatchSet
 from finetuner.models import Encoder, EncoderSpec, build_encoder
+from finetuner.training import vectors as training_vectors
 from finetuner.training.vectors import LiveVectors
 from tests.bag_of_words import BagOfWords
 from tests.two_classes import match_documents
@@ -64,6 +65,19 @@ def test_it_can_be_halved_down_to_one() -> None:
     vectors = LiveVectors(network(0), DATA, piece=None, bfloat16=False)
     halved = [(vectors.smaller(20), vectors.piece) for _ in range(5)]
     assert halved == [(True, 10), (True, 5), (True, 2), (True, 1), (False, 1)]
+
+
+def test_without_a_piece_it_is_what_memory_is_meant_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A graph keeps for each content its six numbers, and the eight in between: 56 bytes, as float32."""
+    monkeypatch.setattr(training_vectors, "GRAPH_BYTES", 10 * 56)
+    loss, whole = gradients(network(0), piece=10**6)
+    encoder = network(0)
+    vectors = LiveVectors(encoder, DATA, piece=None, bfloat16=False)
+    vectors.of(ROWS)
+    assert vectors.piece == 10
+    again, pieces = gradients(network(0), piece=None)
+    assert torch.allclose(loss, again, atol=1e-6)
+    assert all(torch.allclose(one, other, atol=1e-6) for one, other in zip(whole, pieces, strict=True))
 
 
 def test_texts_of_a_length_go_together() -> None:
