@@ -150,7 +150,7 @@ class FinetunerExecutor(Executor):
         self._check_one_source("/fit", docs, options)
         data = await asyncio.to_thread(self._service.match_set, named(docs)) if docs else None
         asked = RunOptions(**options.dict(include=set(RunOptions.__fields__)))
-        run, new = self._service.create_run(asked, options.run)
+        run, new = await asyncio.to_thread(self._service.create_run, asked, options.run)
         if new and data is not None:
             await asyncio.to_thread(self._service.start_run, run, *data)
         elif new:
@@ -163,8 +163,8 @@ class FinetunerExecutor(Executor):
     async def runs(self, docs: DocList[Report], parameters: dict[str, Any], **_: Any) -> DocList[Report]:
         """Return a Report for each run, the oldest first, or for the one that ``parameters['run']`` names."""
         if given(parameters):
-            return _reports([self._run(parameters, "/runs").summary()], "run")
-        return _reports([run.summary() for run in self._service.runs()], "run")
+            return _reports([(await self._run(parameters, "/runs")).summary()], "run")
+        return _reports([run.summary() for run in await asyncio.to_thread(self._service.runs)], "run")
 
     @requests(on="/progress", request_schema=StreamRequest, response_schema=Report)
     async def progress(self, doc: StreamRequest, **_: Any) -> AsyncIterator[Report]:
@@ -178,12 +178,14 @@ class FinetunerExecutor(Executor):
     @requests(on="/cancel", request_schema=DocList[Report], response_schema=DocList[Report])
     async def cancel(self, docs: DocList[Report], parameters: dict[str, Any], **_: Any) -> DocList[Report]:
         """End the run that ``parameters['run']`` names; a run that has ended stays as it is."""
-        return _reports([self._service.cancel(self._run(parameters, "/cancel").id).summary()], "run")
+        asked = parse(ChosenRun, parameters, where="/cancel").run
+        return _reports([(await asyncio.to_thread(self._service.cancel, asked)).summary()], "run")
 
     @requests(on="/resume", request_schema=DocList[Report], response_schema=DocList[Report])
     async def resume(self, docs: DocList[Report], parameters: dict[str, Any], **_: Any) -> DocList[Report]:
         """Let the run that ``parameters['run']`` names go on where it was; it failed or was cancelled."""
-        return _reports([self._service.resume(self._run(parameters, "/resume").id).summary()], "run")
+        asked = parse(ChosenRun, parameters, where="/resume").run
+        return _reports([(await asyncio.to_thread(self._service.resume, asked)).summary()], "run")
 
     @requests(on="/evaluate", request_schema=DocList[MatchDocument], response_schema=DocList[Report])
     async def evaluate(
@@ -242,11 +244,12 @@ class FinetunerExecutor(Executor):
     async def _in_forward(self, call: Callable[..., ResultT], *arguments: Any) -> ResultT:
         return await asyncio.get_running_loop().run_in_executor(self._forward, call, *arguments)
 
-    def _run(self, parameters: dict[str, Any], where: str) -> RunFolder:
-        return self._service.run(parse(ChosenRun, parameters, where=where).run)
+    async def _run(self, parameters: dict[str, Any], where: str) -> RunFolder:
+        asked = parse(ChosenRun, parameters, where=where).run
+        return await asyncio.to_thread(self._service.run, asked)
 
     async def _events(self, parameters: dict[str, Any]) -> AsyncIterator[Report]:
-        run = self._run(parameters, "/progress")
+        run = await self._run(parameters, "/progress")
         position = 0
         while True:
             events, position = run.events_after(position)
@@ -288,10 +291,9 @@ class FinetunerExecutor(Executor):
     async def _pull_and_start(self, run: RunFolder, options: DataOptions) -> None:
         try:
             data = await asyncio.to_thread(self._pull, options)
+            await asyncio.to_thread(self._service.start_run, run, *data)
         except (FinetunerError, OSError) as error:
             self._service.fail_run(run, error)
-        else:
-            await asyncio.to_thread(self._service.start_run, run, *data)
 
 
 def _reports(found: list[dict[str, Any]], name: str) -> DocList[Report]:

@@ -10,7 +10,8 @@ from finetuner.contents import ContentRows
 from finetuner.documents import ContentKind, DocumentLike
 from finetuner.errors import ContentError, ReplicaError
 from finetuner.features import FeatureCache
-from finetuner.lifecycle import Decision, Live, Policy, Version, decide, open_registry
+from finetuner.lifecycle import Decision, Live, Version, decide, open_registry, unless_overtaken
+from finetuner.lifecycle.audit import was_promoted
 from finetuner.lifecycle.live import begin
 from finetuner.lifecycle.store import Entry
 from finetuner.lifecycle.watch import Watch
@@ -124,8 +125,7 @@ class TuningService:
 
     def start_run(self, run: RunFolder, matches: MatchSet, snapshot: dict[str, Any]) -> None:
         """Give a run its data, and tell what exactly it is; it trains as soon as those before it are through."""
-        run.report("data", snapshot)
-        self._tuner().start(run, matches)
+        self._tuner().start(run, matches, snapshot)
 
     def fail_run(self, run: RunFolder, error: Exception) -> None:
         """End a run whose data could not be had."""
@@ -175,27 +175,29 @@ class TuningService:
 
     def _finish(self, run: RunFolder) -> dict[str, Any]:
         """Register the result of a run, and let the gate decide whether it serves from now on."""
-        outcome = Outcome.of(run)
+        outcome, policy = Outcome.of(run), run.task()["promote"]
         with self._live.swapping:
             # there is one already if the service died before it could say so
             versions = (one for one in self._registry.versions() if isinstance(one, Version))
             version = next((one for one in versions if outcome.is_of(one.about)), None)
+            if version is not None and was_promoted(version.name, self._registry.store.entries()):
+                return {
+                    "version": version.name,
+                    **version.about["gate"],
+                }  # who has gone back since then meant it
             if version is None:
-                decision = self._decide(run.task()["promote"], outcome.evaluation, rival=outcome.rival)
-                gate = {"promoted": decision.promote, "reason": decision.reason}
+                decision = decide(outcome.evaluation, policy, rival=outcome.rival)
+            else:
+                decision = Decision(version.about["gate"]["promoted"], version.about["gate"]["reason"])
+            decision = unless_overtaken(decision, policy, rival=outcome.rival, active=self.version)
+            gate = {"promoted": decision.promote, "reason": decision.reason}
+            if version is None:
                 about = {**outcome.about, "gate": gate}
                 version = self._registry.register(run.candidate, self.spec, about, by=f"run {run.id}")
-            gate = version.about["gate"]
-            if gate["promoted"]:
-                self._live.promote(version.name, by=f"run {run.id}", why=gate["reason"])
+            if decision.promote:
+                self._live.promote(version.name, by=f"run {run.id}", why=decision.reason)
         self._watch.tidy_soon()
         return {"version": version.name, **gate}
-
-    def _decide(self, policy: Policy, evaluation: dict[str, Any], *, rival: str) -> Decision:
-        decision = decide(evaluation, policy, rival=rival)
-        if decision.promote and policy == "if_better" and self.version != rival:
-            return Decision(False, f"{self.version} became active while this was compared with {rival}")
-        return decision
 
     # versions
 

@@ -77,7 +77,8 @@ def recalls(
         new_queries: The same by the new version.
         old_documents: N documents, embedded by the old version.
         new_documents: The same by the new version.
-        relevant: Which are relevant; by default the k nearest documents in the new space, so that ``new->new`` is 1.
+        relevant: Which are relevant; by default the k nearest documents in the new space, so that ``new->new`` is 1 where
+            no two documents are equally near.
         themselves: Which document each query is, -1 for none, (Q,); nothing finds itself. By default none is.
         k: How many documents are looked at, at least 1 and below N.
         seed: Decides the resamples of the bootstrap.

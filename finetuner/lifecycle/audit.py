@@ -45,3 +45,8 @@ def missing(entries: Collection[Entry], pointer: Pointer | None, names: Collecti
     found += [entry("registered", name, why=why) for name in sorted(set(names) - told["registered"])]
     gone = sorted(str(one) for one in told["registered"] - told["deleted"] - set(names))
     return found + [entry("deleted", name, why=why) for name in gone]
+
+
+def was_promoted(version: str, entries: Collection[Entry]) -> bool:
+    """Return whether a log tells that a version was promoted, however long ago."""
+    return any(one.get("what") == "promoted" and one.get("version") == version for one in entries)

@@ -27,6 +27,10 @@ from finetuner.lifecycle.version import ABOUT, Version, changed_files
 POINTER = "active.json"
 
 
+_PULLED_SECONDS = 24 * 3600
+"""So long after it was begun, no version is being pulled any more."""
+
+
 class BucketStore:
     """Versions, pointer and audit log in a bucket; see :class:`finetuner.lifecycle.store.Store`.
 
@@ -61,12 +65,23 @@ class BucketStore:
             RegistryError: If there is one of that name, or the bucket cannot be written.
         """
         about = (made / ABOUT).read_bytes()
-        for file in json.loads(about)["files"]:
-            self._objects.upload(made / file, f"versions/{name}/{file}")
-        if not self._objects.create(_about(name), about):
-            raise RegistryError(f"{self.where}: there is a version {name} already; nothing was changed")
+        uploaded: list[str] = []
+        try:
+            for file in json.loads(about)["files"]:
+                path = f"versions/{name}/{file}"
+                if not self._objects.upload(made / file, path):
+                    raise self._taken(name)
+                uploaded.append(path)
+            if not self._objects.create(_about(name), about):
+                raise self._taken(name)
+        except RegistryError:
+            self._objects.delete(uploaded)  # and nothing that somebody else has written
+            raise
         self.forget(name)
         made.rename(self.folder / name)
+
+    def _taken(self, name: str) -> RegistryError:
+        return RegistryError(f"{self.where}: there is a version {name} already; nothing of it was changed")
 
     def names(self) -> list[str]:
         """Return the names of all versions that are whole."""
@@ -157,10 +172,15 @@ class BucketStore:
         return self._lease.holder()
 
     def sweep(self) -> None:
-        """Delete what has no ``model.json``: it was being registered, or deleted."""
+        """Delete what has no ``model.json``: it was being registered, or deleted; and copies that were never pulled whole."""
         whole = set(self.names())
         halves = [one for one in self._objects.names("versions") if one.split("/")[1] not in whole]
         self._objects.delete(halves)
+        for half in self.folder.glob(".*.part"):
+            if (
+                time.time() - half.stat().st_mtime > _PULLED_SECONDS
+            ):  # another process may be pulling right now
+                shutil.rmtree(half, ignore_errors=True)
 
     def _pull(self, name: str, about: bytes) -> None:
         """Copy a version from the bucket, under its name only if each file is as registered."""

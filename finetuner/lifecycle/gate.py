@@ -47,3 +47,17 @@ def decide(evaluation: Mapping[str, Any], policy: Policy, *, rival: str) -> Deci
     if high < 0:
         return Decision(False, f"worse than the active version: {found}")
     return Decision(False, f"not clearly better than the active version: {found}")
+
+
+def unless_overtaken(decision: Decision, policy: Policy, *, rival: str, active: str) -> Decision:
+    """Return a decision, or why it no longer holds: under ``if_better`` another version than the rival serves by now.
+
+    Args:
+        decision: What :func:`decide` returned.
+        policy: ``if_better``, ``always`` or ``never``.
+        rival: The version that the candidate was held against.
+        active: The version that serves now.
+    """
+    if decision.promote and policy == "if_better" and active != rival:
+        return Decision(False, f"{active} became active while this was compared with {rival}")
+    return decision

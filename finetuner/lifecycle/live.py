@@ -87,9 +87,11 @@ class Live:
         """
         with self.swapping:
             version = self._registry.get(name).name
-            if version != self._registry.active:
+            is_active = version == self._registry.active
+            if not is_active or version != self.version:
                 served = self._loaded(version)  # first: what cannot be loaded must not become active
-                self._registry.activate(version, by=by, why=why)
+                if not is_active:
+                    self._registry.activate(version, by=by, why=why)
                 self._engine.swap(served)
             return version
 

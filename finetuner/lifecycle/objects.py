@@ -74,17 +74,17 @@ class Objects:
             return True
         return False
 
-    def upload(self, file: Path, name: str) -> None:
-        """Write what a file holds."""
-        with self._typed(f"writing {name}"):
-            self._files.put_file(str(file), self._path(name))
-
-    def download(self, name: str, file: Path) -> bool:
-        """Write an object into a file, and return whether there was one."""
-        with self._typed(f"reading {name}"), contextlib.suppress(FileNotFoundError):
-            self._files.get_file(self._path(name), str(file))
+    def upload(self, file: Path, name: str) -> bool:
+        """Write what a file holds if there is no such object, and return whether there was none."""
+        with self._typed(f"writing {name}"), contextlib.suppress(FileExistsError):
+            self._files.put_file(str(file), self._path(name), mode="create")
             return True
         return False
+
+    def download(self, name: str, file: Path) -> None:
+        """Write an object into a file, if there is one."""
+        with self._typed(f"reading {name}"), contextlib.suppress(FileNotFoundError):
+            self._files.get_file(self._path(name), str(file))
 
     def names(self, folder: str) -> list[str]:
         """Return the names of all objects under a folder, at any depth, sorted."""

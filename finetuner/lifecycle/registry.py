@@ -55,9 +55,12 @@ class Registry:
                 self.release()  # one that was lost still locks the folder of this machine
                 self._hold = self.store.hold()
                 if self._hold is not None:
-                    self.store.sweep()
-                    for one in missing(self.store.entries(), self._pointer(), self.store.names()):
-                        self.store.append(one)
+                    with contextlib.ExitStack() as if_it_fails:
+                        if_it_fails.callback(self.release)  # so that the next time makes it good
+                        self.store.sweep()
+                        for one in missing(self.store.entries(), self._pointer(), self.store.names()):
+                            self.store.append(one)
+                        if_it_fails.pop_all()
             return self.held
 
     @property
@@ -78,19 +81,17 @@ class Registry:
                 held.close()
 
     @contextlib.contextmanager
-    def _changing(self) -> Iterator[None]:
+    def _changing(self) -> Iterator[Hold]:
         with self._lock:
             if self._hold is not None:
                 self._hold.check()
-                yield
+                yield self._hold
                 return
-            if not self.hold():
-                raise ReplicaError(
-                    f"registry {self.store.where}: {self.holder} holds it, so only that process changes it; ask there, or "
-                    "end it first"
-                )
+            if not self.hold() or self._hold is None:
+                who = f"registry {self.store.where}: {self.holder} holds it"
+                raise ReplicaError(f"{who}, so only that process changes it; ask there, or end it first")
             try:
-                yield
+                yield self._hold
             finally:
                 self.release()
 
@@ -111,10 +112,11 @@ class Registry:
         """
         aside = self.store.aside()
         try:
-            with self._changing():
+            with self._changing() as hold:
                 shutil.copytree(weights, aside)
                 name = f"v{max((int(one[1:]) for one in self._names()), default=-1) + 1}"
                 version = write_version(aside, spec, {"version": name, **about})
+                hold.check()  # copying and hashing take their time, and a lease may end meanwhile
                 self.store.add(name, aside)
                 self.store.append(
                     entry("registered", name, by=by, run=about.get("run"), parent=about.get("parent"))
@@ -250,9 +252,7 @@ class Registry:
         with self._changing():
             pointer = self._known_pointer()
             if name not in self.store.names():
-                raise UnknownVersionError(
-                    f"there is no version {name!r}; known are {', '.join(self._names())}"
-                )
+                raise self._unknown(name)
             others = tuple(one for one in pointer.kept if one != name)
             told = entry("kept" if kept else "no longer kept", name, by=by)
             if kept != (name in pointer.kept):

@@ -8,8 +8,9 @@ from finetuner.evaluation import Floats, Over
 from finetuner.matches import MatchSet
 from finetuner.reports.embedded import Embedded
 from finetuner.reports.findings import Chosen, Example, Place, Ranking
-from finetuner.reports.measuring import LEVEL, METRIC, Scored
+from finetuner.reports.measuring import LEVEL, Scored
 from finetuner.reports.pictures import shown
+from finetuner.training.compare import PRIMARY
 
 EACH = 5
 """Examples of those won, and of those lost; the largest differences."""
@@ -30,7 +31,7 @@ def examples(
     gain = np.zeros(len(found.anchors)) if rival is None else found.gain(rival)
 
     def ranking(name: str, query: int) -> Ranking:
-        score = float(found.scores[name][METRIC][query])
+        score = float(found.scores[name][PRIMARY][query])
         return _ranking(encoders[name], matches, int(found.anchors[query]), found.over, score)
 
     return tuple(

@@ -16,9 +16,10 @@ from finetuner.release import __version__
 from finetuner.reports.embedded import Embedded, embedded
 from finetuner.reports.examples import examples
 from finetuner.reports.findings import Data, Epoch
-from finetuner.reports.measuring import METRIC, decides, ranked, scored, view
+from finetuner.reports.measuring import scored, view
 from finetuner.reports.plane import drawn, plane
 from finetuner.reports.report import Report
+from finetuner.training.compare import PRIMARY, decides, rankable
 
 _CACHE_BYTES = 4 * 2**30  # room for the outputs of modules, where no cache is given
 
@@ -68,7 +69,7 @@ def report(
         first = next(iter(named.values()))
         matches = MatchSet.from_documents(matches, kind=first.kind, floats=first.takes_floats)
     matches = matches.with_values(None, None)
-    if not len(ranked(matches, "corpus")):
+    if not len(rankable(matches, "corpus")):
         raise MatchDataError(f"none of the {len(matches)} anchors has a match that is labelled above 0")
     with tempfile.TemporaryDirectory() as folder:
         kept = cache or FeatureCache(Path(folder), most_bytes=_CACHE_BYTES)
@@ -87,14 +88,14 @@ def _found(
 ) -> Report:
     over = decides(matches)
     both: list[Over] = ["judged", "corpus"] if over == "judged" else ["corpus", "judged"]
-    found = [scored(encoders, matches, one, ks) for one in both if len(ranked(matches, one))]
+    found = [scored(encoders, matches, one, ks) for one in both if len(rankable(matches, one))]
     points = drawn(matches, segments, seed=seed)
     return Report(
         title=title,
         library=__version__,
         seed=seed,
         encoders=tuple(encoders),
-        metric=METRIC,
+        metric=PRIMARY,
         over=over,
         data=_data(matches),
         views=tuple(view(one, encoders, matches, segments, seed) for one in found),

@@ -13,9 +13,7 @@ from finetuner.nearest import nearest
 from finetuner.reports.embedded import Embedded
 from finetuner.reports.findings import Segment, Tally, View
 from finetuner.significance import Difference, paired_differences
-
-METRIC = "map"
-"""The metric that decides."""
+from finetuner.training.compare import PRIMARY, rankable
 
 SEGMENTS = 50
 """Segments that are told of, at most."""
@@ -48,25 +46,12 @@ class Scored:
 
     def gain(self, rival: str) -> Floats:
         """Return what the last encoder gains over another one, in the metric that decides, (Q,)."""
-        return np.subtract(list(self.scores.values())[-1][METRIC], self.scores[rival][METRIC])
-
-
-def decides(matches: MatchSet) -> Over:
-    """Return what is ranked where it decides: the judged matches, if most anchors with a positive have a negative too."""
-    return "judged" if 2 * len(ranked(matches, "judged")) > len(ranked(matches, "corpus")) else "corpus"
-
-
-def ranked(matches: MatchSet, over: Over) -> Rows:
-    """Return which anchors can be ranked: those with a positive, and if only judged matches are, a negative too."""
-    positive = np.unique(matches.anchor_of[matches.labels > 0])
-    if over == "corpus":
-        return positive
-    return np.intersect1d(positive, matches.anchor_of[matches.labels < 0])
+        return np.subtract(list(self.scores.values())[-1][PRIMARY], self.scores[rival][PRIMARY])
 
 
 def scored(encoders: Mapping[str, Embedded], matches: MatchSet, over: Over, ks: Ks) -> Scored:
     """Return what each encoder scores for each anchor that can be ranked."""
-    anchors = ranked(matches, over)
+    anchors = rankable(matches, over)
     asking = matches.only(anchors)
     longest = int(np.diff(asking.offsets).max()) if over == "judged" else len(matches.ids) - 1
     grid = sorted({*ks, *(k for k in _GRID if k < longest), min(longest, _GRID[-1])})
@@ -107,7 +92,7 @@ def view(
 
 def _names(ks: Ks) -> list[str]:
     cut = [f"{metric}@{k}" for metric in ("hit", "recall", "ndcg") for k in sorted(set(ks))]
-    return [METRIC, "mrr", "map@r", "r_precision", *cut]
+    return [PRIMARY, "mrr", "map@r", "r_precision", *cut]
 
 
 def _means(scores: Mapping[str, Scores], some: Rows | slice) -> dict[str, dict[str, float]]:
@@ -138,11 +123,11 @@ def _segments(
 
 def _segment(name: str, some: Rows, found: Scored, seed: int) -> Segment:
     *rivals, candidate = found.scores
-    ours = {METRIC: found.scores[candidate][METRIC][some]}
+    ours = {PRIMARY: found.scores[candidate][PRIMARY][some]}
     differences: dict[str, Difference] = {}
     for rival in rivals:
-        theirs = {METRIC: found.scores[rival][METRIC][some]}
-        differences[rival] = paired_differences(ours, theirs, seed=seed)[METRIC]
+        theirs = {PRIMARY: found.scores[rival][PRIMARY][some]}
+        differences[rival] = paired_differences(ours, theirs, seed=seed)[PRIMARY]
     return Segment(name, len(some), _means(found.scores, some), differences)
 
 
@@ -163,6 +148,7 @@ def _unjudged(
     shares = {}
     for name, of in encoders.items():
         first = nearest(of.asking(drawn, rows), of.documents, _FIRST, keep=keep).rows
-        judged: NDArray[np.bool_] = np.isin(drawn[:, None] * len(matches.ids) + first, known)
-        shares[name] = 1 - float(judged.sum() / (first >= 0).sum())
+        there = first >= 0
+        judged: NDArray[np.bool_] = there & np.isin(drawn[:, None] * len(matches.ids) + first, known)
+        shares[name] = 1 - float(judged.sum() / there.sum())
     return shares

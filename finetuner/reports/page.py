@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from finetuner.lifecycle.gate import FEWEST
 from finetuner.reports.charts import STROKES, colour, curves, dot, scatter, shares, swatch, verdict
 from finetuner.reports.findings import Findings, Plane, View
 from finetuner.reports.markup import Child, Markup, document, element
@@ -10,9 +11,6 @@ from finetuner.reports.queries import queries
 from finetuner.reports.style import STYLE
 from finetuner.reports.tables import metric_table, segment_table
 from finetuner.reports.words import count, metric_name, p_value, signed
-
-_FEWEST = 6
-"""Anchors below which p cannot be below 5 %: even if all of them gain, one in 2^5 / 2 does by chance."""
 
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
@@ -55,8 +53,8 @@ def _opening(found: Findings) -> Child:
             for name in found.rivals
         ]
     few = None
-    if view.anchors < _FEWEST:
-        few = element("p", f"So few anchors cannot tell encoders apart; {_FEWEST} are the least that can.")
+    if view.anchors < FEWEST:
+        few = element("p", f"So few anchors cannot tell encoders apart; {FEWEST} are the least that can.")
     return [element("h1", found.title), element("p", about, class_="about"), leads, few]
 
 

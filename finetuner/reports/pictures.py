@@ -95,9 +95,10 @@ def _smaller(values: NDArray[np.float64]) -> NDArray[np.float64]:
     step = -(-max(values.shape[:2]) // LARGEST)
     if step == 1:
         return values
-    height, width = (max(1, size // step) for size in values.shape[:2])
-    cut = values[: height * step, : width * step]
-    means: NDArray[np.float64] = cut.reshape(height, step, width, step, *values.shape[2:]).mean(axis=(1, 3))
+    tall, wide = (min(step, size) for size in values.shape[:2])
+    height, width = values.shape[0] // tall, values.shape[1] // wide
+    cut = values[: height * tall, : width * wide]
+    means: NDArray[np.float64] = cut.reshape(height, tall, width, wide, *values.shape[2:]).mean(axis=(1, 3))
     return means
 
 

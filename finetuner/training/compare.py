@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from finetuner.documents import MatchDocumentLike
-from finetuner.evaluation import Metrics, by_judgements, paired_difference
+from finetuner.evaluation import Metrics, Over, by_judgements, paired_difference
 from finetuner.features import FeatureCache
 from finetuner.matches import MatchSet, Rows
 from finetuner.models import Embeddings, Encoder, Side
@@ -107,12 +107,10 @@ def rank_by(embed: Embed, matches: MatchSet, *, sides: bool) -> Metrics | None:
         matches: The anchors.
         sides: Whether a content has another embedding as a query than as a document.
     """
-    positive = np.bincount(matches.anchor_of[matches.labels > 0], minlength=len(matches)) > 0
-    negative = np.bincount(matches.anchor_of[matches.labels < 0], minlength=len(matches)) > 0
-    if not positive.any():
+    if not len(rankable(matches, "corpus")):
         return None
-    if 2 * (positive & negative).sum() > positive.sum():
-        matches = matches.only(positive & negative)
+    if decides(matches) == "judged":
+        matches = matches.only(rankable(matches, "judged"))
         rows = used_rows(matches)
         some = embed(rows, "document")
         embeddings = np.zeros((len(matches.ids), some.shape[1]), np.float32)
@@ -122,6 +120,19 @@ def rank_by(embed: Embed, matches: MatchSet, *, sides: bool) -> Metrics | None:
     embeddings = embed(np.arange(len(matches.ids)), "document")
     queries = embed(matches.anchors, "query") if sides else None
     return by_judgements(embeddings, matches, over="corpus", queries=queries)
+
+
+def decides(matches: MatchSet) -> Over:
+    """Return what is ranked where it decides: the judged matches, if most anchors with a positive have a negative too."""
+    return "judged" if 2 * len(rankable(matches, "judged")) > len(rankable(matches, "corpus")) else "corpus"
+
+
+def rankable(matches: MatchSet, over: Over) -> Rows:
+    """Return which anchors can be ranked: those with a positive, and if only judged matches are, a negative too."""
+    positive = np.unique(matches.owners(np.flatnonzero(matches.labels > 0)))
+    if over == "corpus":
+        return positive
+    return np.intersect1d(positive, matches.owners(np.flatnonzero(matches.labels < 0)))
 
 
 def used_rows(matches: MatchSet) -> Rows:

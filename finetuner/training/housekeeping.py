@@ -48,7 +48,7 @@ def crashes(events: Sequence[dict[str, Any]]) -> int:
         elif event["event"] in ("running", "resumed"):
             count += 1
         elif event["event"] == "stopped":  # not a crash
-            count -= 1
+            count = max(0, count - 1)
     return count
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from finetuner.training.run_folder import RunFolder
+from finetuner.training.run_folder import FINAL, RunFolder
 
 
 def needed_versions(runs: Iterable[RunFolder]) -> set[str]:
@@ -15,6 +15,6 @@ def needed_versions(runs: Iterable[RunFolder]) -> set[str]:
         begun = [event for event in run.events() if event["event"] == "running"]
         if begun and run.data.exists():
             needed |= {begun[0]["parent_version"], *begun[0]["rivals"]}
-        elif not begun and run.state() != "succeeded":
+        elif not begun and (run.data.exists() or run.state() not in FINAL):
             needed.add(run.task()["parent"])
     return needed

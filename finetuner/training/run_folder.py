@@ -16,9 +16,7 @@
       └─ failed, cancelled         back by /resume
 """
 
-import errno
 import json
-import os
 import shutil
 import time
 from collections.abc import Iterable
@@ -26,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from finetuner.durable import sync, sync_tree
+from finetuner.durable import append_line, replace_file, sync, sync_tree
 from finetuner.errors import SourceError
 from finetuner.matches import MatchSet
 
@@ -67,12 +65,8 @@ class RunFolder:
         run = cls(path)
         run.report("queued", {})
         # run.json last, by rename: a folder without it is no run
-        aside = path / "run.json.part"
-        with aside.open("w", encoding="utf-8") as file:
-            json.dump(task, file)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(path / "run.json")
+        replace_file(path / "run.json", json.dumps(task).encode())
+        sync(path.parent)
         return run
 
     @property
@@ -145,18 +139,8 @@ class RunFolder:
         Raises:
             OSError: If it cannot be written, or not as a whole.
         """
-        line = json.dumps({"event": event, "time": round(time.time(), 3), **figures}) + "\n"
-        handle = os.open(self.path / "events.jsonl", os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
-        try:
-            size = os.fstat(handle).st_size
-            if size and os.pread(handle, 1, size - 1) != b"\n":
-                line = "\n" + line  # what a crash has torn stays a line of its own
-            written = os.write(handle, line.encode())  # one write: two processes may append
-            if written < len(line.encode()):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path / "events.jsonl"))
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        line = json.dumps({"event": event, "time": round(time.time(), 3), **figures})
+        append_line(self.path / "events.jsonl", line)
 
     def move(self, event: str, figures: dict[str, Any]) -> bool:
         """Report an event that names a state, if it may come in the present one; return whether it did.

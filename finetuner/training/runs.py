@@ -91,13 +91,19 @@ class Runs:
             raise OptionError(f"run {run.id!r} was started with other options; choose another name")
         return run
 
-    def start(self, run: RunFolder, matches: MatchSet) -> None:
+    def start(self, run: RunFolder, matches: MatchSet, snapshot: dict[str, Any]) -> None:
         """Save the run's data and put it into the queue; one that was cancelled meanwhile will not train.
+
+        Args:
+            run: A run that :meth:`create` returned.
+            matches: What it learns from.
+            snapshot: What exactly that is, which is reported.
 
         Raises:
             OSError: If the data cannot be written; the run has failed then.
         """
         try:
+            run.report("data", snapshot)
             run.keep_data(matches)
         except OSError as error:
             self.fail(run, error)
@@ -209,12 +215,14 @@ class Runs:
             self._end(run, "failed", {"reason": process.reason(code)})
 
     def _launch(self, run: RunFolder) -> TrainingProcess | None:
+        begins = not any(event["event"] == "running" for event in run.events())
+        beginning = self._begin(run) if begins else {}  # without the lock: it may fetch versions from afar
         with self._lock:
             state = run.state()
             if self._closing.is_set() or state in FINAL:
                 return None
-            if not any(event["event"] == "running" for event in run.events()):
-                run.move("running", self._begin(run))
+            if begins:
+                run.move("running", beginning)
             else:
                 why = "it was asked for" if state == "queued" else "the service stopped"
                 run.move("resumed", {"reason": why})

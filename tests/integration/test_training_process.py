@@ -79,7 +79,7 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[
 def started(runs: Runs, name: str, task: dict[str, Any], data: MatchSet = DATA) -> RunFolder:
     """Return a new run that was given its data."""
     run, _ = runs.create(task, name)
-    runs.start(run, data)
+    runs.start(run, data, {})
     return run
 
 

@@ -1,6 +1,8 @@
 """A registry in a bucket keeps to what one in a folder does; here the bucket is in memory."""
 
 import json
+import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -79,6 +81,53 @@ def test_a_version_is_never_written_over(registry: Registry, url: str, weights: 
     with pytest.raises(RegistryError, match="there is a version v0 already"):
         registry.store.add("v0", made)
     assert json.loads(Objects(url).get("versions/v0/model.json") or b"") == first
+
+
+def test_no_file_of_a_version_is_written_over(
+    registry: Registry, there: Registry, url: str, weights: Path, tmp_path: Path
+) -> None:
+    """Weights of the first stay, files that only the second one has are taken away, and the first one still loads."""
+    registry.register(weights, SPEC, {})
+    made = registry.store.aside()
+    made.mkdir()
+    for name in ("another.txt", "model.safetensors"):
+        (made / name).write_bytes(b"of the second")
+    (made / "model.json").write_text('{"files": {"another.txt": "", "model.safetensors": ""}}')
+    with pytest.raises(RegistryError, match="nothing of it was changed"):
+        registry.store.add("v0", made)
+    assert Objects(url).get("versions/v0/another.txt") is None
+    assert np.array_equal(there.load("v0", SPEC).embed(points(4)), encoder().embed(points(4)))
+
+
+def test_a_fault_while_taking_over_is_made_good_by_the_next_time(
+    there: Registry, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who could not sweep does not hold; the next time sweeps."""
+    Objects(url).put("versions/v7/half", b"")
+
+    def fault(store: BucketStore) -> None:
+        raise RegistryError("the network")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(BucketStore, "sweep", fault)
+        with pytest.raises(RegistryError, match="the network"):
+            there.hold()
+    assert not there.held
+    assert there.hold()
+    assert Objects(url).names("versions") == []
+    there.release()
+
+
+def test_copies_that_were_never_pulled_whole_are_swept_in_the_end(there: Registry) -> None:
+    """One that may still be pulled stays, one that was begun two days ago does not."""
+    young, old = there.store.aside(), there.store.aside()
+    for half in (young, old):
+        half.mkdir()
+    long_ago = time.time() - 2 * 24 * 3600
+    os.utime(old, (long_ago, long_ago))
+    assert there.hold()
+    assert (young.exists(), old.exists()) == (True, False)
+    there.release()
 
 
 @pytest.mark.parametrize("content", [b"", b"x" * 1000, None])

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from finetuner.lifecycle import decide
+from finetuner.lifecycle import Decision, Policy, decide, unless_overtaken
 
 
 def evaluation(gain: tuple[float, float, float], *, anchors: int = 40) -> dict[str, Any]:
@@ -48,6 +48,17 @@ def test_no_difference_does_not_promote(gain: tuple[float, float, float]) -> Non
     decision = decide(evaluation(gain), "if_better", rival="v1")
     assert not decision.promote
     assert decision.reason.startswith("not clearly better")
+
+
+@pytest.mark.parametrize(
+    ("policy", "active", "promote"),
+    [("if_better", "v1", True), ("if_better", "v7", False), ("always", "v7", True)],
+)
+def test_who_was_overtaken_is_not_promoted(policy: Policy, active: str, promote: bool) -> None:
+    """It was held against a version that no longer serves, unless it is to be promoted in any case."""
+    decision = unless_overtaken(Decision(True, "better"), policy, rival="v1", active=active)
+    assert decision.promote is promote
+    assert decision.reason == ("better" if promote else "v7 became active while this was compared with v1")
 
 
 @pytest.mark.parametrize(("anchors", "promote"), [(0, False), (1, False), (5, False), (6, True)])

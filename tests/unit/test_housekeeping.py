@@ -23,6 +23,7 @@ def left(folder: Path, name: str, *events: str) -> RunFolder:
     [
         (["running"], 1),
         (["running", "stopped", "resumed"], 1),
+        (["running", "epoch", "stopped", "resumed", "resumed", "resumed"], 3),
         (["running", "progress", "resumed", "progress", "resumed"], 3),
         (["running", "resumed", "epoch", "resumed"], 1),
         (["running", "resumed", "resumed", "failed", "queued", "resumed"], 1),

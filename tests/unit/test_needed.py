@@ -15,7 +15,8 @@ BEGUN: dict[str, Any] = {"parent_version": "v1", "rivals": ["v0", "v2"]}
     ("events", "has_data", "needed"),
     [
         ([], False, {"active"}),
-        ([("cancelled", {})], False, {"active"}),
+        ([("cancelled", {})], False, set()),
+        ([("cancelled", {})], True, {"active"}),
         ([("running", BEGUN)], True, {"v0", "v1", "v2"}),
         ([("running", BEGUN), ("failed", {})], True, {"v0", "v1", "v2"}),
         ([("running", BEGUN), ("failed", {})], False, set()),

@@ -22,8 +22,9 @@ def test_an_object_is_written_read_and_deleted(objects: Objects, tmp_path: Path)
     objects.put("a/2", b"new")
     assert objects.names("a") == ["a/2", "a/b/1"]
     assert objects.get_all(["a/b/1", "a/none", "a/2"]) == [b"a/b/1", b"new"]
-    assert (objects.download("a/2", tmp_path / "2"), objects.download("a/3", tmp_path / "3")) == (True, False)
-    assert (tmp_path / "2").read_bytes() == b"new"
+    for name in ("a/2", "a/3"):
+        objects.download(name, tmp_path / name[-1])
+    assert ((tmp_path / "2").read_bytes(), (tmp_path / "3").exists()) == (b"new", False)
     objects.delete(["a/2", "a/none"])
     assert objects.names("a") == ["a/b/1"]
 
@@ -35,9 +36,11 @@ def test_an_object_is_created_once(objects: Objects) -> None:
 
 
 def test_a_file_is_uploaded(objects: Objects, tmp_path: Path) -> None:
-    """With all that it holds."""
+    """With all that it holds, unless there is such an object: that stays."""
     (tmp_path / "file").write_bytes(bytes(range(256)))
-    objects.upload(tmp_path / "file", "a/file")
+    assert objects.upload(tmp_path / "file", "a/file")
+    (tmp_path / "other").write_bytes(b"other")
+    assert not objects.upload(tmp_path / "other", "a/file")
     assert objects.get("a/file") == bytes(range(256))
 
 

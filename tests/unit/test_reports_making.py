@@ -20,7 +20,7 @@ from finetuner.models import Embeddings, Encoder
 from finetuner.models.heads import HeadSpec
 from finetuner.reports import Report, measuring, report
 from finetuner.reports.embedded import embedded
-from tests.two_classes import encoder, match_documents
+from tests.two_classes import encoder, match_documents, points
 
 
 @pytest.fixture(scope="module")
@@ -178,6 +178,17 @@ def test_the_share_of_what_nobody_judged_is_told() -> None:
     documents = match_documents(11, label=lambda same: 1 if same else None)
     found = report(encoder(), documents)
     assert found.views[0].unjudged["encoder"] == pytest.approx(0.7)
+
+
+def test_where_there_are_fewer_places_no_more_are_counted() -> None:
+    """Three anchors with one positive each among three others: two of three places are unjudged, whoever asks first."""
+    blobs = points(4)
+    pairs = [(0, 1), (1, 3), (2, 3)]
+    documents = [
+        Document(blob=blobs[one], matches=[Document(blob=blobs[other], tags=labelled({}, 1))])
+        for one, other in pairs
+    ]
+    assert report(encoder(), documents).views[0].unjudged["encoder"] == pytest.approx(2 / 3)
 
 
 def test_a_query_asks_with_its_own_embedding(data: MatchSet) -> None:

@@ -99,6 +99,14 @@ def test_a_large_picture_is_made_smaller_by_means() -> None:
     np.testing.assert_array_equal(image, large[::3, ::3])
 
 
+def test_a_long_and_narrow_picture_is_made_smaller_in_its_length() -> None:
+    """Where the other side is shorter than the square, it becomes one pixel."""
+    image = as_image(np.tile(np.arange(1000, dtype=np.float32), (5, 1)))
+    assert image is not None
+    assert image.shape[0] == 1
+    assert image.shape[1] <= LARGEST
+
+
 def test_a_long_text_is_shortened_and_a_short_one_is_not() -> None:
     """A page does not hold books."""
     matches = MatchSet.from_documents(

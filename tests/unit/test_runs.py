@@ -84,7 +84,7 @@ def begun(runs: Runs, name: str, task: dict[str, Any] | None = None) -> RunFolde
     """Return a new run that was given its data."""
     run, new = runs.create(task or {}, name)
     assert new
-    runs.start(run, DATA)
+    runs.start(run, DATA, {})
     return run
 
 
@@ -107,7 +107,7 @@ def test_a_run_goes_from_queued_over_running_to_succeeded(
     assert np.array_equal(MatchSet.load(trainings[0].run.data).labels, DATA.labels)
     trainings[0].end(0)
     until(lambda: run.state() in FINAL)
-    assert names(run) == ["queued", "running", "succeeded"]
+    assert names(run) == ["queued", "data", "running", "succeeded"]
     assert (run.summary()["version"], run.summary()["of"]) == ("v1", "r1")
 
 
@@ -133,13 +133,13 @@ def test_a_run_that_is_cancelled_while_queued_never_trains(
     waiting, _ = runs.create({}, "r3")
     for run in (queued, waiting):
         assert runs.cancel(run.id).state() == "cancelled"
-    runs.start(waiting, DATA)
+    runs.start(waiting, DATA, {})
     last = begun(runs, "r4")
     until(lambda: trainings)
     trainings[0].end(0)
     until(lambda: len(trainings) == 2)
     assert [training.run for training in trainings] == [first, last]
-    assert names(queued) == ["queued", "cancelled"]
+    assert names(queued) == ["queued", "data", "cancelled"]
 
 
 def test_a_run_that_is_cancelled_while_running_is_killed(
@@ -159,7 +159,7 @@ def test_a_run_that_is_cancelled_while_running_is_killed(
     assert trainings[0].wait() == -signal.SIGKILL
     begun(runs, "r2")
     until(lambda: len(trainings) == 2)  # so the first one has been dealt with
-    assert names(run) == ["queued", "running", "cancelled"]
+    assert names(run) == ["queued", "data", "running", "cancelled"]
     assert finished == []
 
 
@@ -182,7 +182,7 @@ def test_a_run_that_is_being_concluded_cannot_be_cancelled(
     assert runs.cancel("r1").state() == "running"
     go_on.set()
     until(lambda: run.state() in FINAL)
-    assert names(run) == ["queued", "running", "succeeded"]
+    assert names(run) == ["queued", "data", "running", "succeeded"]
 
 
 def test_a_run_that_has_ended_stays_as_it_is(trainings: list[Training], make: Callable[..., Runs]) -> None:
@@ -194,7 +194,7 @@ def test_a_run_that_has_ended_stays_as_it_is(trainings: list[Training], make: Ca
     until(lambda: run.state() in FINAL)
     runs.cancel("r1")
     runs.fail(run, MatchDataError("late"))
-    assert names(run) == ["queued", "running", "succeeded"]
+    assert names(run) == ["queued", "data", "running", "succeeded"]
 
 
 def test_a_run_whose_data_cannot_be_had_fails_with_the_error(make: Callable[..., Runs]) -> None:
@@ -211,7 +211,7 @@ def test_a_run_whose_data_cannot_be_written_fails(make: Callable[..., Runs]) -> 
     run, _ = runs.create({}, "r1")
     run.data.write_text("in the way")
     with pytest.raises(NotADirectoryError):
-        runs.start(run, DATA)
+        runs.start(run, DATA, {})
     assert (run.state(), run.summary()["reason"][:18]) == ("failed", "NotADirectoryError")
     assert not (run.path / "data.part").exists()
 
@@ -280,7 +280,7 @@ def test_closing_ends_the_process_and_starts_no_other(
         trainings[at].end(0)
     until(lambda: second.state() in FINAL)
     assert [training.run for training in trainings] == [first, first, second]
-    assert names(first) == ["queued", "running", "stopped", "resumed", "succeeded"]
+    assert names(first) == ["queued", "data", "running", "stopped", "resumed", "succeeded"]
 
 
 def test_what_a_killed_service_has_left_goes_on_in_its_order(
@@ -324,7 +324,7 @@ def test_a_run_begins_once(trainings: list[Training], make: Callable[..., Runs])
     runs.close()
     make()
     until(lambda: len(trainings) == 3)
-    assert names(run) == ["queued", "running", "failed", "queued", "resumed", "stopped", "resumed"]
+    assert names(run) == ["queued", "data", "running", "failed", "queued", "resumed", "stopped", "resumed"]
     assert run.summary()["active_version"] == "v0"
 
 
@@ -350,7 +350,7 @@ def test_a_run_that_ended_without_success_is_resumed(
     assert (trainings[1].run, run.data.exists()) == (run, True)
     trainings[1].end(0)
     until(lambda: run.state() in FINAL)
-    assert names(run) == ["queued", "running", state, "queued", "resumed", "succeeded"]
+    assert names(run) == ["queued", "data", "running", state, "queued", "resumed", "succeeded"]
     until(lambda: not run.data.exists())
 
 
@@ -369,7 +369,7 @@ def test_a_run_is_cancelled_and_resumed_before_its_process_has_ended(
     until(lambda: len(trainings) == 2)
     trainings[1].end(0)
     until(lambda: run.state() in FINAL)
-    assert names(run) == ["queued", "running", "cancelled", "queued", "resumed", "succeeded"]
+    assert names(run) == ["queued", "data", "running", "cancelled", "queued", "resumed", "succeeded"]
 
 
 def test_a_run_whose_conclusion_failed_can_be_resumed_and_cancelled(

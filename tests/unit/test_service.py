@@ -1,5 +1,6 @@
 """The tuning service: runs, the gate, versions and serving, put together."""
 
+import json
 import os
 import shutil
 import signal
@@ -221,6 +222,8 @@ def test_a_follower_goes_on_with_what_it_has_where_the_active_version_is_damaged
     until(lambda: "refused" in second.models()[2])
     assert "not as registered: card.md" in second.models()[2]["refused"]
     assert second.encode(QUERIES)[1] == "v1"
+    with pytest.raises(DamagedVersionError, match="not as registered"):
+        second.promote("v2")  # it is active, and does not serve
     card.write_text(told)
     until(lambda: second.version == "v2")
     until(lambda: "refused" not in second.models()[2])
@@ -517,17 +520,40 @@ def test_a_killed_training_is_a_failed_run_and_serving_goes_on(
     assert (version, np.array_equal(before, after)) == ("v0", True)
 
 
+def taken_up_again(service: TuningService, name: str) -> RunFolder:
+    """Return a run that has succeeded, as if its service had died before it could say so."""
+    run = service.run(name)
+    told = [line for line in (run.path / "events.jsonl").read_text().splitlines() if "succeeded" not in line]
+    (run.path / "events.jsonl").write_text("\n".join(told) + "\n")
+    run.keep_data(service.match_set(DOCUMENTS)[0])
+    return run
+
+
+def test_a_rollback_is_not_taken_back_by_a_run_that_is_taken_up(start: Open) -> None:
+    """A version that was promoted once and left since then stays left, though its run has to say its end again."""
+    service = start("new")
+    summary = fit(service, DOCUMENTS)
+    service.rollback()
+    service.close()
+    run = taken_up_again(service, summary["run"])
+    restarted = start("new")
+    until(lambda: run.state() in FINAL)
+    assert (run.state(), names(restarted)) == ("succeeded", ["v0*", "v1"])
+
+
 def test_a_run_whose_service_died_while_registering_is_registered_once(start: Open) -> None:
     """After the restart it is taken up, and the version that is there already is its result; so is the gate's word."""
     service = start("new")
     summary = fit(service, DOCUMENTS)
     assert (summary["version"], names(service)) == ("v1", ["v0", "v1*"])
-    service.rollback()  # as if the service had died before it activated the version
+    pointer, audit = (service._registry.folder.parent / name for name in ("active.json", "audit.jsonl"))
     service.close()
-    run = service.run(summary["run"])
-    told = [line for line in (run.path / "events.jsonl").read_text().splitlines() if "succeeded" not in line]
-    (run.path / "events.jsonl").write_text("\n".join(told) + "\n")
-    run.keep_data(service.match_set(DOCUMENTS)[0])
+    # as if the service had died before it activated the version
+    pointer.write_text(json.dumps({"version": "v0", "before": []}))
+    lines = audit.read_text().splitlines(keepends=True)
+    audit.write_text("".join(line for line in lines if '"what": "promoted", "version": "v1"' not in line))
+    assert len(audit.read_text().splitlines()) == len(lines) - 1
+    run = taken_up_again(service, summary["run"])
     restarted = start("new")
     until(lambda: run.state() in FINAL)
     again = run.summary()
