@@ -3,6 +3,7 @@
 import argparse
 import csv
 import json
+import secrets
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -17,15 +18,16 @@ from finetuner.doors import Roles, open_door
 from finetuner.errors import FinetunerError, OptionError, SourceError
 from finetuner.exporting import FORMATS, export
 from finetuner.lifecycle import load
+from finetuner.lifecycle.version import ABOUT
 from finetuner.matches import MatchSet, MatchSetBuilder
 from finetuner.mining import Mined, MiningOptions, mine_negatives
 from finetuner.models import Encoder, EncoderSpec, build_encoder
 from finetuner.store import MatchStore
 
-_VERSION_MARK = "model.json"  # makes a folder that of a version
 _MINE: list[tuple[str, dict[str, Any]]] = [
     ("file", {"type": Path, "help": "match data: CSV, TSV, JSON Lines or Parquet"}),
     ("--encoder", {"required": True, "help": "as finetuner.build_encoder takes it, or a version's folder"}),
+    ("--factory", {"help": "package.module:factory of the version's encoder, if it is one of your own"}),
     ("--out", {"type": Path, "required": True, "help": "where to write them: .jsonl or, for texts, .csv"}),
     (
         "--roles",
@@ -92,10 +94,16 @@ def _add(
 
 
 def _mine(chosen: argparse.Namespace) -> str:
-    encoder = _encoder(chosen.encoder)
+    encoder = (
+        load(chosen.encoder, encoder=chosen.factory)
+        if _is_version(chosen.encoder, factory=chosen.factory, option="--factory")
+        else build_encoder(EncoderSpec(chosen.encoder))
+    )
     is_csv = chosen.out.suffix == ".csv"
     if chosen.out.suffix not in (".jsonl", ".csv") or (is_csv and encoder.kind == "blob"):
         raise OptionError(f"--out {chosen.out}: the suffix tells the format; give .jsonl or, for texts, .csv")
+    if not chosen.out.parent.is_dir():
+        raise SourceError(f"{chosen.out}: this cannot be written: there is no folder {chosen.out.parent}")
     matches, refused = _read(chosen.file, _roles(chosen.roles), encoder)
     options: dict[str, Any] = {name: getattr(chosen, name) for name in MiningOptions.__annotations__}
     mined = mine_negatives(encoder, matches, **{**options, "guard": chosen.guard or None})
@@ -107,10 +115,19 @@ def _mine(chosen: argparse.Namespace) -> str:
 
 
 def _export(chosen: argparse.Namespace) -> str:
-    is_version = Path(chosen.source, _VERSION_MARK).is_file()
-    source = chosen.source if is_version else build_encoder(EncoderSpec(chosen.source))
+    is_version = _is_version(chosen.source, factory=chosen.encoder, option="--encoder")
+    if chosen.shape and chosen.format == "safetensors":
+        raise OptionError("--shape goes with a format whose embeddings are compared; safetensors has none")
+    if is_version:
+        encoder = load(chosen.source, encoder=chosen.encoder)
+    else:
+        encoder = build_encoder(EncoderSpec(chosen.source))
     exported = export(
-        source, chosen.out, format=chosen.format, encoder=chosen.encoder, sample=_sample(chosen.shape)
+        chosen.source if is_version else encoder,
+        chosen.out,
+        format=chosen.format,
+        encoder=chosen.encoder,
+        sample=_sample(chosen.shape, floats=encoder.takes_floats),
     )
     if exported.parity is None:
         return f"{exported.folder}: the weights as they are"
@@ -121,16 +138,22 @@ def _export(chosen: argparse.Namespace) -> str:
     )
 
 
-def _sample(shape: Sequence[int] | None) -> Array | None:
+def _sample(shape: Sequence[int] | None, *, floats: bool) -> Array | None:
     if shape is None:
         return None
     if min(shape) < 1:
         raise OptionError(f"--shape {' '.join(map(str, shape))}: each has to be at least 1")
+    if not floats:  # the one token id that every vocabulary has
+        return np.zeros((8, *shape), np.int64)
     return np.random.default_rng(0).random((8, *shape), np.float32)
 
 
-def _encoder(name: str) -> Encoder:
-    return load(name) if Path(name, _VERSION_MARK).is_file() else build_encoder(EncoderSpec(name))
+def _is_version(name: str, *, factory: str | None, option: str) -> bool:
+    """Return whether a folder is that of a version; only then may a factory be named."""
+    is_version = Path(name, ABOUT).is_file()
+    if factory is not None and not is_version:
+        raise OptionError(f"{option} goes with a version's folder, and {name} is none")
+    return is_version
 
 
 def _roles(given: Sequence[str]) -> Roles:
@@ -161,7 +184,7 @@ def _read(path: Path, roles: Roles, encoder: Encoder) -> tuple[MatchSet, int]:
 
 
 def _write(path: Path, matches: MatchSet, mined: Mined) -> None:
-    aside = path.with_name(f".{path.name}.part")
+    aside = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
     try:
         with aside.open("w", encoding="utf-8", newline="") as file:
             if path.suffix == ".csv":
@@ -172,6 +195,8 @@ def _write(path: Path, matches: MatchSet, mined: Mined) -> None:
         aside.replace(path)
     except OSError as error:
         raise SourceError(f"{path}: this cannot be written: {error.strerror}") from error
+    finally:
+        aside.unlink(missing_ok=True)
 
 
 def _rows(matches: MatchSet, mined: Mined) -> Iterator[tuple[Any, ...]]:

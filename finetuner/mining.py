@@ -268,10 +268,11 @@ def _check(
     skip: int,
     seed: int,
 ) -> None:
-    if (len(queries), len(contents)) != (len(matches), len(matches.ids)):
+    fit = (len(queries), len(contents)) == (len(matches), len(matches.ids))
+    if not fit or queries.shape[1:] != contents.shape[1:]:
         raise OptionError(
             f"queries {queries.shape}, contents {contents.shape}: give a row for each of the {len(matches)} anchors "
-            f"and one for each of the {len(matches.ids)} contents"
+            f"and one for each of the {len(matches.ids)} contents, all of one dimension"
         )
     if guard is not None and not 0 < guard <= 1:
         raise OptionError(f"guard is {guard!r}; give a number above 0 and at most 1, or None for no guard")

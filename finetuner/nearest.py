@@ -258,14 +258,15 @@ def _largest(cosine: Tensor, count: int, most: Tensor) -> tuple[Tensor, Tensor, 
     most = most.to(cosine.dtype)[:, None]
     chunks = cosine.view(len(cosine), -1, _CHUNK)
     maxima, again = _maxima(chunks)
-    above = maxima > most
-    query, chunk = torch.nonzero(again | above, as_tuple=True)
+    query, chunk = torch.nonzero(again | (maxima > most), as_tuple=True)
     some = chunks[query, chunk]
-    maxima[query, chunk] = some.masked_fill_(some > most[query], -torch.inf).amax(dim=1)
+    over = some > most[query]
+    passed = torch.zeros(len(cosine), dtype=torch.bool).index_fill(0, query[over.any(dim=1)], True)
+    maxima[query, chunk] = some.masked_fill_(over, -torch.inf).amax(dim=1)
     top = maxima.topk(min(count, maxima.shape[1]), sorted=False).indices
     inside = chunks[torch.arange(len(top))[:, None], top].flatten(1)
     values, place = inside.masked_fill_(inside > most, -torch.inf).topk(count)
-    return values, top.gather(1, place // _CHUNK) * _CHUNK + place % _CHUNK, above.any(dim=1)
+    return values, top.gather(1, place // _CHUNK) * _CHUNK + place % _CHUNK, passed
 
 
 def _maxima(chunks: Tensor) -> tuple[Tensor, Tensor]:

@@ -102,14 +102,14 @@ class FeatureCache:
                     self._fill(shelf, contents, _Missing(keys, index), embed)
                     mapped, index = shelf.find(keys)
             except UnfitError:
-                put_away(shelf.folder)
+                put_away(shelf.folder, shelf.handle)
             except GoneError:
                 continue
             else:
                 if (index >= 0).all():
                     return FeatureRows(mapped, index, shelf)
         raise OSError(
-            errno.EIO, f"vectors were lost {ATTEMPTS} times while they were made", str(shelf.folder)
+            errno.EIO, f"vectors were lost {ATTEMPTS} times while they were made", str(self._folder)
         )
 
     def clear(self) -> None:

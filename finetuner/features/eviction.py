@@ -30,10 +30,17 @@ def shelves(root: Path) -> list[Path]:
     return [folder for _, folder in sorted(found)]
 
 
-def put_away(folder: Path) -> None:
-    """Take a folder out of sight, once nobody appends to it; :func:`sweep` deletes it."""
+def put_away(folder: Path, handle: int | None = None) -> None:
+    """Take a folder out of sight, once nobody appends to it; :func:`sweep` deletes it.
+
+    Args:
+        folder: Its path.
+        handle: A handle of the folder that is meant: one that others have made at the same path since stays.
+    """
     with contextlib.suppress(FileNotFoundError), (folder / "lock").open("ab") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
+        if handle is not None and not os.path.samestat(os.fstat(handle), folder.stat()):
+            return
         folder.rename(folder.with_suffix(f".{secrets.token_hex(8)}.gone"))
 
 
@@ -58,7 +65,7 @@ def _put_away_unused(folder: Path) -> bool:
     try:
         unused = try_lock(handle)
         if unused:
-            put_away(folder)
+            put_away(folder, handle)
     finally:
         os.close(handle)
     return unused
@@ -68,5 +75,6 @@ def _nbytes(folder: Path) -> int:
     total = 0
     with contextlib.suppress(FileNotFoundError):
         for path in folder.iterdir():
-            total += path.stat().st_size
+            with contextlib.suppress(FileNotFoundError):  # renamed since it was listed
+                total += path.stat().st_size
     return total

@@ -63,11 +63,11 @@ class Shelf:
         self._fingerprint = fingerprint
         self._seen = 0
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._handle = opened(self.folder)
-        weakref.finalize(self, os.close, self._handle)
-        fcntl.flock(self._handle, fcntl.LOCK_SH)
+        self.handle = opened(self.folder)
+        weakref.finalize(self, os.close, self.handle)
+        fcntl.flock(self.handle, fcntl.LOCK_SH)
         self._check()
-        os.utime(self._handle)
+        os.utime(self.handle)
 
     def find(self, keys: Keys) -> tuple[Vectors, Rows]:
         """Return all vectors that are kept, memory-mapped (R, D), and the row of each content, -1 for none.
@@ -118,8 +118,8 @@ class Shelf:
         text = json.dumps({**about, "rows": self._seen + len(keys)})
         self._write("about.json.part", 0, np.frombuffer(text.encode(), np.uint8))
         with _in_words(self.folder / "about.json"):
-            os.replace("about.json.part", "about.json", src_dir_fd=self._handle, dst_dir_fd=self._handle)
-            os.fsync(self._handle)
+            os.replace("about.json.part", "about.json", src_dir_fd=self.handle, dst_dir_fd=self.handle)
+            os.fsync(self.handle)
 
     @contextlib.contextmanager
     def appending(self) -> Iterator[None]:
@@ -146,7 +146,7 @@ class Shelf:
 
     def _check(self) -> None:
         with _in_words(self.folder):
-            if not os.path.samestat(os.fstat(self._handle), self.folder.stat()):
+            if not os.path.samestat(os.fstat(self.handle), self.folder.stat()):
                 raise GoneError
 
     def _count(self) -> int:
@@ -181,7 +181,7 @@ class Shelf:
 
     def _size(self, name: str) -> int | None:
         try:
-            return os.stat(name, dir_fd=self._handle).st_size
+            return os.stat(name, dir_fd=self.handle).st_size
         except FileNotFoundError:
             return None
 
@@ -206,7 +206,7 @@ class Shelf:
     @contextlib.contextmanager
     def _file(self, name: str, flags: int) -> Iterator[int]:
         with _in_words(self.folder / name):
-            handle = os.open(name, flags, 0o666, dir_fd=self._handle)
+            handle = os.open(name, flags, 0o666, dir_fd=self.handle)
         try:
             yield handle
         finally:

@@ -63,3 +63,8 @@ class CoSENT:
     def uses_scores(self) -> bool:
         """Whether it makes use of ``Relations.score``."""
         return True
+
+    @property
+    def learns_values(self) -> bool:
+        """Whether it is told what a cosine shall be."""
+        return True

@@ -29,3 +29,8 @@ class CosineRegression(Ratio):
     def teaches(self, relations: Relations) -> Tensor:
         """Return which anchors have any judgement, bool (A,)."""
         return relations.judged.any(dim=1)
+
+    @property
+    def learns_values(self) -> bool:
+        """Whether it is told what a cosine shall be."""
+        return True

@@ -37,6 +37,11 @@ class Loss(Protocol):
         """Whether it makes use of ``Relations.score``."""
         ...
 
+    @property
+    def learns_values(self) -> bool:
+        """Whether it is told what a cosine shall be: then pairs that nobody has seen are better left out."""
+        ...
+
 
 class Ratio(ABC):
     """A loss that is one sum over anchors divided by another, usually a weighted mean.
@@ -66,6 +71,11 @@ class Ratio(ABC):
     @property
     def uses_scores(self) -> bool:
         """Whether it makes use of ``Relations.score``."""
+        return False
+
+    @property
+    def learns_values(self) -> bool:
+        """Whether it is told what a cosine shall be."""
         return False
 
 

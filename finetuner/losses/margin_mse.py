@@ -59,3 +59,8 @@ class MarginMSE(Ratio):
     def uses_scores(self) -> bool:
         """Whether it makes use of ``Relations.score``."""
         return True
+
+    @property
+    def learns_values(self) -> bool:
+        """Whether it is told what a cosine shall be."""
+        return True

@@ -146,10 +146,11 @@ def _object(where: str, value: object) -> nn.Module:
         for name, kind in kinds
         if not name.startswith(("Base", "Batched", "DoNothing", "Multiple"))
     }
-    if given.get("name") not in known:
+    name = given.pop("name", None)
+    if not isinstance(name, str) or name not in known:
         listed = ", ".join(sorted(known))
         raise OptionError(f"{where} is {value!r}; give a name, or a mapping with a 'name': {listed}")
-    kind = known[given.pop("name")]
+    kind = known[name]
     _check(where, _parameters(kind) - _NOT_OPTIONS, given)
     return _built(where, kind, given)
 

@@ -19,10 +19,12 @@ class Objective(nn.Module):
 
     Attributes:
         uses_scores: Whether it makes use of ``Relations.score``.
+        learns_values: Whether it is told what a cosine shall be.
         uses_groups: Whether it needs ``Relations.groups``.
     """
 
     uses_scores: bool = False
+    learns_values: bool = False
     uses_groups: bool = False
 
     @abstractmethod
@@ -55,6 +57,7 @@ class CosineObjective(Objective):
         super().__init__()
         self.loss = loss
         self.uses_scores = loss.uses_scores
+        self.learns_values = loss.learns_values
         self._most = most
 
     def forward(self, queries: Tensor, contents: Tensor, relations: Relations) -> Tensor:
@@ -103,14 +106,16 @@ class Matryoshka(Objective):
         self.weights = tuple(weights) if weights is not None else (1.0,) * len(dims)
         self.objectives = nn.ModuleList(make(dim) for dim in dims)
         self.uses_scores = any(one.uses_scores for one in self.objectives)
+        self.learns_values = any(one.learns_values for one in self.objectives)
         self.uses_groups = any(one.uses_groups for one in self.objectives)
 
     def forward(self, queries: Tensor, contents: Tensor, relations: Relations) -> Tensor:
         """Return the weighted sum over dimensions, see :class:`Objective`."""
-        losses = [
-            weight * objective(normalize(queries[:, :dim]), normalize(contents[:, :dim]), relations)
-            for weight, objective, dim in zip(self.weights, self.objectives, self.dims, strict=True)
-        ]
+        losses = []
+        for weight, objective, dim in zip(self.weights, self.objectives, self.dims, strict=True):
+            cut = normalize(contents[:, :dim])
+            asking = cut if queries is contents else normalize(queries[:, :dim])
+            losses.append(weight * objective(asking, cut, relations))
         return torch.stack(losses).sum()
 
     def teaches(self, relations: Relations) -> Tensor:

@@ -44,12 +44,12 @@ def take_query_maps(model: Any) -> list[nn.Linear]:
 
 
 def _maps(modules: Sequence[nn.Module], *, of_length_1: bool) -> list[nn.Linear] | None:
-    """Return the linear maps of a route, None if there is anything else, or they see vectors of another length than 1."""
+    """Return the linear maps of a route, None if there is anything else, or they shift vectors of another length than 1."""
     from sentence_transformers.sentence_transformer.modules import Dense, Normalize
 
     maps = []
     for module in modules:
-        if isinstance(module, Dense) and of_length_1 and _is_map(module):
+        if isinstance(module, Dense) and _is_map(module) and (of_length_1 or not module.linear.bias.any()):
             maps.append(module.linear)
         elif not isinstance(module, Normalize):
             return None

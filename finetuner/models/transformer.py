@@ -19,6 +19,8 @@ FOLDER_MARK = "modules.json"
 class TransformerModule(nn.Module):
     """Wraps a ``SentenceTransformer``: texts in, its sentence embedding out.
 
+    Prompts of the folder play no part: texts are embedded as they are, and what is written has no prompts either.
+
     Where queries of the folder go through linear maps of their own, those are not part of it: ``query_maps`` holds them.
 
     Args:
@@ -61,6 +63,7 @@ class TransformerModule(nn.Module):
             raise EncoderError(
                 f"{folder}: cannot be read as a sentence-transformers folder: {error}"
             ) from error
+        self.model.prompts, self.model.default_prompt_name = {}, None
         if not _knows_words(self.model.tokenizer):
             raise EncoderError(
                 f"{folder}: its tokenizer knows no word; is tokenizer.json or vocab.txt missing?"
@@ -83,7 +86,7 @@ class TransformerModule(nn.Module):
         rules = {} if tokenizer is None else json.loads(tokenizer.to_str())
         for changing in ("padding", "truncation"):  # as the last call left them
             rules.pop(changing, None)
-        return json.dumps([self.model.max_seq_length, self.model.prompts, rules])
+        return json.dumps([self.model.max_seq_length, rules])
 
     def tokenize(self, texts: Sequence[str]) -> dict[str, Tensor]:
         """Return the token tensors of some texts, padded to the longest."""

@@ -221,9 +221,10 @@ def _check_labels(matches: MatchSet, options: TrainingOptions) -> None:
         raise NothingToLearnError(
             f"none of the {len(matches.labels)} judgements is positive; label some matches above 0"
         )
-    if options.loss == "cosine" and not options.uses_in_batch_negatives and not (matches.labels < 0).any():
+    pulls_alone = options.loss in ("cosine", "contrastive")
+    if pulls_alone and not options.uses_in_batch_negatives and not (matches.labels < 0).any():
         raise NothingToLearnError(
-            "no judgement is negative, and loss 'cosine' would pull all onto one point; "
+            f"no judgement is negative, and loss {options.loss!r} would pull all onto one point; "
             "label some matches below 0, or use loss 'infonce'"
         )
 

@@ -95,6 +95,7 @@ class TrainingOptions(Options):
     in_batch_guard: float | None = Field(
         default=None,
         gt=0,
+        le=1,
         description="Contents of other anchors that the encoder before training finds closer than this share of the "
         "cosine of the anchor's positives do not serve as negatives.",
     )
@@ -102,7 +103,10 @@ class TrainingOptions(Options):
         default=0, ge=0, description="Nearest wrong contents of the corpus that an anchor brings along."
     )
     hard_negative_guard: float = Field(
-        default=0.95, gt=0, description="Share of the cosine of its positives above which they are left out."
+        default=0.95,
+        gt=0,
+        le=1,
+        description="Share of the cosine of its positives above which they are left out.",
     )
     mine_every: int = Field(
         default=1, ge=1, description="Epochs after which hard negatives are looked for anew."
@@ -183,7 +187,7 @@ class TrainingOptions(Options):
     def uses_in_batch_negatives(self) -> bool:
         """What ``in_batch_negatives`` comes to."""
         if self.in_batch_negatives is None:
-            return self.loss not in ("cosine", "cosent", "margin_mse")
+            return not _objective(self.loss, self.loss_options).learns_values
         return self.in_batch_negatives
 
 

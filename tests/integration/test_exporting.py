@@ -12,6 +12,7 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
+from sentence_transformers import SentenceTransformer
 
 import finetuner
 from finetuner.cli import main
@@ -159,9 +160,26 @@ def test_prompts_are_left_out(small: Path, tmp_path: Path) -> None:
     shutil.copytree(small, base)
     told = {"prompts": {"query": "query: "}, "default_prompt_name": "query"}
     (base / "config_sentence_transformers.json").write_text(json.dumps(told))
-    exported = finetuner.export(encoder("none", base), tmp_path / "out", format="sentence-transformers")
+    made = encoder("none", base)
+    exported = finetuner.export(made, tmp_path / "out", format="sentence-transformers")
     assert exported.parity is not None
     assert exported.parity.difference <= 1e-5
+    assert made.fingerprint() == encoder("none", small).fingerprint()
+    made.save(tmp_path / "weights")
+    of_others = SentenceTransformer(str(tmp_path / "weights"), device="cpu").encode(TEXTS)
+    assert np.abs(of_others - made.embed(TEXTS)).max() <= 1e-5
+
+
+def test_adapters_that_shift_nothing_are_a_base_again(small: Path, tmp_path: Path) -> None:
+    """Without a bias the length of a vector does not matter, so several of them need no division in between."""
+    made = encoder("queries", small)
+    made.heads.append(made.heads.specs[-1])
+    for layer in made.heads.layers:
+        torch.nn.init.normal_(layer.linear.weight, std=0.1)  # type: ignore[union-attr, arg-type]
+        torch.nn.init.zeros_(layer.linear.bias)  # type: ignore[union-attr, arg-type]
+    finetuner.export(made, tmp_path / "out", format="sentence-transformers")
+    again = build_encoder(EncoderSpec(str(tmp_path / "out")))
+    assert np.abs(again.embed(TEXTS, side="query") - made.embed(TEXTS, side="query")).max() <= 1e-5
 
 
 @pytest.mark.parametrize(

@@ -102,6 +102,7 @@ def test_class_labels_are_mined_as_well(tmp_path: Path) -> None:
         (["--roles", *ROLES, "--encoder", "mlp", "--out", "m.csv"], "OptionError: --out m.csv"),
         (["--roles", *ROLES, "--out", "no/such/folder/m.jsonl"], "SourceError: no/such/folder/m.jsonl"),
         (["--roles", "anchor=query", "match=other"], "SourceError"),
+        (["--roles", *ROLES, "--factory", "a:b"], "OptionError: --factory goes with a version's folder"),
     ],
 )
 def test_a_fault_is_a_message_and_exit_code_2(
@@ -165,3 +166,22 @@ def test_an_unknown_command_ends_with_exit_code_2(capsys: pytest.CaptureFixture[
         main(["dig"])
     assert ended.value.code == 2
     assert "mine" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (
+            ["--encoder", "no.such:thing"],
+            "OptionError: --encoder goes with a version's folder, and mlp is none",
+        ),
+        (["--shape", "3", "3"], "OptionError: --shape goes with a format whose embeddings are compared"),
+    ],
+)
+def test_an_export_refuses_what_it_would_ignore(
+    more: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Neither a factory of what is no version, nor the shape of contents that are never embedded."""
+    assert main(["export", "mlp", "--format", "safetensors", "--out", str(tmp_path / "out"), *more]) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

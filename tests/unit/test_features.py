@@ -2,6 +2,7 @@
 
 import errno
 import gc
+import os
 import resource
 import shutil
 import threading
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from finetuner.contents import Contents, content_hash
 from finetuner.errors import EncoderError
 from finetuner.features import FeatureCache, FeatureRows, cache
+from finetuner.features.eviction import put_away
 from finetuner.features.shelf import Shelf
 
 DIM = 8
@@ -343,6 +345,23 @@ def test_what_is_in_use_is_not_evicted(tmp_path: Path) -> None:
     gc.collect()
     features(tmp_path, TEXTS, embed, of="v2", most_bytes=1)
     assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_folder_that_others_have_made_since_is_not_put_away(tmp_path: Path) -> None:
+    """Who meant the one that was there before leaves the new one at its path alone."""
+    embed = Counting()
+    features(tmp_path, TEXTS, embed)
+    [folder] = tmp_path.glob("*.features")
+    handle = os.open(folder, os.O_RDONLY)
+    folder.rename(tmp_path / "elsewhere")
+    features(tmp_path, TEXTS, embed)
+    put_away(folder, handle)
+    assert folder.exists()
+    os.close(handle)
+    handle = os.open(folder, os.O_RDONLY)
+    put_away(folder, handle)
+    assert not folder.exists()
+    os.close(handle)
 
 
 def test_clear_takes_everything_away(tmp_path: Path) -> None:

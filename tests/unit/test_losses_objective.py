@@ -118,5 +118,6 @@ def test_objectives_say_what_they_need_and_what_teaches() -> None:
         inner = CosineObjective(loss)
         for objective in (inner, Matryoshka({2: inner, 4: inner}.__getitem__, [2, 4])):
             assert objective.uses_scores is loss.uses_scores
+            assert objective.learns_values is loss.learns_values
             assert objective.uses_groups is False
             assert objective.teaches(relations).tolist() == loss.teaches(relations).tolist()

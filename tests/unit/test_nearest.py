@@ -203,3 +203,12 @@ def test_what_does_not_fit_is_refused() -> None:
         nearest(2 * unit(2), unit(2), 1)
     with pytest.raises(EncoderError, match="length nan"):
         nearest(unit(2), unit(2) * np.float32(np.nan), 1)
+
+
+def test_a_bound_below_zero_tells_what_it_left_out() -> None:
+    """Where all cosines are negative too, a query learns whether some were above its bound."""
+    query = np.array([[1, 0], [1, 0]], np.float32)
+    angles = np.linspace(1.6, 2.8, 40)  # cosines from -0.03 to -0.94
+    corpus = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
+    found = nearest(query, corpus, 3, below=np.array([-0.5, -0.01], np.float32))
+    assert found.passed.tolist() == [True, False]

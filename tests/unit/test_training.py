@@ -251,6 +251,11 @@ def one_anchor() -> MatchSet:
         (nothing_positive, {}, "none of the 120 judgements is positive"),
         (one_anchor, {}, "none of the 1 anchors to learn from has a positive and something to tell it from"),
         (lambda: pairs([1] * 20), {"loss": "cosine"}, "no judgement is negative, and loss 'cosine'"),
+        (
+            lambda: pairs([1] * 20),
+            {"loss": "contrastive", "in_batch_negatives": False},
+            "no judgement is negative, and loss 'contrastive'",
+        ),
         (lambda: pairs([1] * 20), {"in_batch_negatives": False}, "something to tell it from"),
     ],
 )

@@ -23,6 +23,8 @@ from finetuner.training.options import TrainingOptions
         ),
         ({"loss_options": {"temperature": 0}}, "temperature is 0; give a finite number above 0"),
         ({"recipe": "adapter", "freeze": ["0"]}, "freeze belongs to recipe full, not to adapter"),
+        ({"hard_negatives": 1, "hard_negative_guard": 1.5}, "'hard_negative_guard' is 1.5"),
+        ({"in_batch_guard": 1.5}, "'in_batch_guard' is 1.5"),
         ({"mine_every": 2}, "mine_every goes with hard_negatives"),
         ({"hard_negative_guard": 0.9}, "hard_negative_guard goes with hard_negatives"),
         ({"in_batch_guard": 0.9, "in_batch_negatives": False}, "in_batch_guard goes with in_batch_negatives"),
