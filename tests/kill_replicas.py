@@ -10,6 +10,7 @@ have to serve what is active. One of them goes on, and a new third one is starte
 
 import argparse
 import contextlib
+import ctypes
 import random
 import sys
 import tempfile
@@ -73,7 +74,7 @@ def kill_replicas(kills: int, place: Callable[[int], Path], where: str, *, seed:
         where: The registry.
         seed: Decides what is changed, and when who is killed.
     """
-    chance, quiet = random.Random(seed), FORKS.Value("i", 0)
+    chance, quiet = random.Random(seed), FORKS.RawValue(ctypes.c_int, 0)
     looking = opened(where, place(-1))
     replicas = [Replica.start(where, place(at), seed + at, quiet) for at in range(REPLICAS)]
     found, changes = [], 0

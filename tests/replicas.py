@@ -1,12 +1,12 @@
 """Replicas as processes that are started quickly and killed: for :mod:`tests.kill_replicas`."""
 
+import ctypes
 import multiprocessing
 import os
 import tempfile
 import time
 from dataclasses import dataclass
 from multiprocessing.context import ForkServerProcess
-from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
 from random import Random
 from threading import Event
@@ -39,6 +39,8 @@ def opened(place: str, home: Path) -> Registry:
 class Replica:
     """A process that follows a registry and, while it holds it, changes it all the time.
 
+    What it tells has no lock: who is killed holding one keeps it for ever.
+
     Attributes:
         process: The process.
         served: The number of the version that it serves; -1 at first.
@@ -48,15 +50,15 @@ class Replica:
     """
 
     process: ForkServerProcess
-    served: "Synchronized[int]"
-    doing: "Synchronized[int]"
-    done: "Synchronized[int]"
-    quiet: "Synchronized[int]"
+    served: ctypes.c_int
+    doing: ctypes.c_int
+    done: ctypes.c_int
+    quiet: ctypes.c_int
 
     @classmethod
-    def start(cls, place: str, home: Path, seed: int, quiet: "Synchronized[int]") -> "Replica":
+    def start(cls, place: str, home: Path, seed: int, quiet: ctypes.c_int) -> "Replica":
         """Start one; it may take a moment until it serves."""
-        served, doing, done = (FORKS.Value("i", start) for start in (-1, -1, 0))
+        served, doing, done = (FORKS.RawValue(ctypes.c_int, start) for start in (-1, -1, 0))
         process = FORKS.Process(
             target=_live, args=(place, home, seed, dict(os.environ), served, doing, done, quiet), daemon=True
         )
@@ -74,10 +76,10 @@ def _live(
     home: Path,
     seed: int,
     environment: dict[str, str],
-    served: "Synchronized[int]",
-    doing: "Synchronized[int]",
-    done: "Synchronized[int]",
-    quiet: "Synchronized[int]",
+    served: ctypes.c_int,
+    doing: ctypes.c_int,
+    done: ctypes.c_int,
+    quiet: ctypes.c_int,
 ) -> None:
     os.environ.update(environment)  # that of the process from which this one was forked is older
     torch.set_num_threads(1)
