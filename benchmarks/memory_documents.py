@@ -93,7 +93,7 @@ def role(pid: int, pods: list[int]) -> str | None:
     if pid in pods:
         return ("data Executor", "tuner Executor", "gateway")[pods.index(pid)]
     # before it executes its own program, a new process still is a copy of the one that started it
-    started = "finetuner.training.worker" in Path(f"/proc/{pid}/cmdline").read_text()
+    started = "finetuner.worker" in Path(f"/proc/{pid}/cmdline").read_text()
     return "training process" if started else None
 
 

@@ -7,7 +7,12 @@ import sys
 from typing import Any
 
 from finetuner.training.run_folder import LEADS_TO, RunFolder
-from finetuner.training.worker import DISK_FULL, FAILED
+
+FAILED = 3
+"""Its exit code after an error that was reported as an event."""
+
+DISK_FULL = 4
+"""Its exit code after an error that may have been reported, if there was room."""
 
 
 class TrainingProcess:
@@ -25,7 +30,7 @@ class TrainingProcess:
         with run.log.open("ab") as log:
             self._said_before = log.tell()
             # its standard input is how it learns that we are gone
-            command = [sys.executable, "-m", "finetuner.training.worker", str(run.path)]
+            command = [sys.executable, "-m", "finetuner.worker", str(run.path)]
             self._process = subprocess.Popen(
                 command, stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT
             )

@@ -50,7 +50,7 @@ def test_a_killed_training_has_failed_and_is_resumed(client: FlowClient, flow: R
     assert last["event"] == "failed"
     assert "SIGKILL" in last["reason"]
     assert tune(client, collection=two, promote="never")["event"] == "succeeded"
-    assert client.post("/resume", run=run)[0].tags["state"] == "queued"
+    assert client.post("/resume", run=run)[0].tags["state"] in ("queued", "running")
     assert wait_until(lambda: client.post("/runs", run=run)[0].tags["state"] == "running", 60)
     client.post("/cancel", run=run)
     told = [report.tags["event"] for report in stream(client, "/progress", run=run)]

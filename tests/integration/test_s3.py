@@ -53,8 +53,8 @@ def start(url: str, tmp_path: Path) -> Iterator[Open]:
 
 def fit(service: TuningService) -> dict[str, Any]:
     """Return the summary of a run once it has ended."""
-    run, _ = service.create_run(RunOptions(epochs=1, promote="always"))
-    service.start_run(run, *service.match_set(match_documents()))
+    run, _ = service.tuning.create_run(RunOptions(epochs=1, promote="always"))
+    service.tuning.start_run(run, *service.encoding.match_set(match_documents()))
     until(lambda: run.state() in FINAL)
     return run.summary()
 
@@ -62,18 +62,18 @@ def fit(service: TuningService) -> dict[str, Any]:
 def test_services_on_two_machines_serve_what_one_of_them_trained(start: Open, url: str) -> None:
     """Within a second; the other one trains once the first has ended, and what is no longer kept is deleted."""
     first, second = start("first"), start("second")
-    assert (first.trains, second.trains) == (True, False)
+    assert (first.tuning.trains, second.tuning.trains) == (True, False)
     with pytest.raises(ReplicaError, match=rf"registry {url}, which \S+:\d+ holds"):
-        second.create_run(RunOptions())
+        second.tuning.create_run(RunOptions())
     assert fit(first)["version"] == "v1"
     until(lambda: second.version == "v1", seconds=1)
-    assert np.array_equal(first.encode(QUERIES)[0], second.encode(QUERIES)[0])
+    assert np.array_equal(first.encoding.encode(QUERIES)[0], second.encoding.encode(QUERIES)[0])
     first.close()
-    until(lambda: second.trains, seconds=10)
+    until(lambda: second.tuning.trains, seconds=10)
     assert [fit(second)["version"] for _ in range(2)] == ["v2", "v3"]
-    until(lambda: second.audit(1)[0]["what"] == "deleted")
-    assert [one["version"] for one in second.models()] == ["v0", "v2", "v3"]
-    told = [(one["what"], one["version"]) for one in second.audit(4)]
+    until(lambda: second.versions.audit(1)[0]["what"] == "deleted")
+    assert [one["version"] for one in second.versions.models()] == ["v0", "v2", "v3"]
+    told = [(one["what"], one["version"]) for one in second.versions.audit(4)]
     assert told == [("promoted", "v2"), ("registered", "v3"), ("promoted", "v3"), ("deleted", "v1")]
 
 
@@ -83,11 +83,11 @@ def test_a_version_that_is_damaged_in_the_bucket_is_not_promoted(start: Open, ur
     fit(service)
     Objects(url).put("versions/v0/card.md", b"!")
     (service._registry.folder / "v0" / "card.md").unlink()
-    calls: list[Callable[[], object]] = [lambda: service.promote("v0"), service.rollback]
+    calls: list[Callable[[], object]] = [lambda: service.versions.promote("v0"), service.versions.rollback]
     for call in calls:
         with pytest.raises(DamagedVersionError, match=r"v0: not as registered: card\.md"):
             call()
-    assert service.encode(QUERIES)[1] == "v1"
+    assert service.encoding.encode(QUERIES)[1] == "v1"
 
 
 def test_a_server_that_is_gone_does_not_end_serving(tmp_path: Path) -> None:
@@ -101,10 +101,10 @@ def test_a_server_that_is_gone_does_not_end_serving(tmp_path: Path) -> None:
         )
         server.process.kill()
         began = time.monotonic()
-        assert service.encode(QUERIES)[1] == "v0"
+        assert service.encoding.encode(QUERIES)[1] == "v0"
         assert time.monotonic() - began < 1
         with pytest.raises(
             RegistryError, match=r"reading active\.json failed: \w+Error: .*check the address"
         ):
-            service.models()
+            service.versions.models()
         service.close()

@@ -13,7 +13,7 @@ from finetuner import errors
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
-EXECUTORS = ("match_data", "finetuner")
+BINDING = ("match_data.py", "endpoints/*.py")
 PAGES = ["ARCHITECTURE.md", "CONTRIBUTING.md"]
 PAGES += sorted(str(file.relative_to(ROOT)) for file in (ROOT / "docs" / "decisions").glob("*.md"))
 
@@ -47,7 +47,11 @@ def named_paths(page: str) -> list[str]:
 
 def bound() -> dict[Endpoint, bool]:
     """Return the endpoints that the Executors bind, and whether each is a stream."""
-    trees = [ast.parse((ROOT / "executors" / f"{one}.py").read_text(encoding="utf-8")) for one in EXECUTORS]
+    trees = [
+        ast.parse(file.read_text(encoding="utf-8"))
+        for one in BINDING
+        for file in (ROOT / "executors").glob(one)
+    ]
     methods = [node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.AsyncFunctionDef)]
     found = {}
     for method in methods:

@@ -15,9 +15,9 @@ import pytest
 
 from finetuner.errors import MatchDataError, OptionError, TrainingError, UnknownRunError
 from finetuner.matches import MatchSet
+from finetuner.training.process import DISK_FULL, FAILED
 from finetuner.training.run_folder import FINAL, RunFolder
 from finetuner.training.runs import Runs
-from finetuner.training.worker import DISK_FULL, FAILED
 from tests.two_classes import match_documents
 from tests.waiting import until
 

@@ -33,7 +33,7 @@ from finetuner.service import TuningService
 from finetuner.service_settings import ServiceSettings
 from finetuner.training.run_folder import FINAL, RunFolder
 from finetuner.training.run_options import JudgeOptions, RunOptions
-from finetuner.training.worker import carry_out
+from finetuner.worker import carry_out
 from tests.two_classes import SPEC, match_documents, points
 from tests.waiting import until
 
@@ -82,9 +82,9 @@ class Recorded(subprocess.Popen[bytes]):
 
 def fit(service: TuningService, documents: list[Document], **options: Any) -> dict[str, Any]:
     """Return the summary of a run once it has ended."""
-    run, new = service.create_run(RunOptions.parse({**QUICK, **options}, where="/fit"))
+    run, new = service.tuning.create_run(RunOptions.parse({**QUICK, **options}, where="/fit"))
     assert new
-    service.start_run(run, *service.match_set(documents))
+    service.tuning.start_run(run, *service.encoding.match_set(documents))
     until(lambda: run.state() in FINAL)
     return run.summary()
 
@@ -125,7 +125,7 @@ def embeddings_of(folder: Path, version: str) -> Embeddings:
 
 def names(service: TuningService) -> list[str]:
     """Return the names of all versions, the active one with a star."""
-    return [model["version"] + "*" * model["active"] for model in service.models()]
+    return [model["version"] + "*" * model["active"] for model in service.versions.models()]
 
 
 def weights_of(folder: Path, version: str) -> str:
@@ -140,7 +140,7 @@ def weights_of(folder: Path, version: str) -> str:
 def test_the_first_start_registers_and_serves_a_base(start: Open) -> None:
     """A new folder has one version, drawn from the seed, which is active and serves at once."""
     service = start("new", SETTINGS.copy(update={"seed": 7}))
-    embeddings, version = service.encode(QUERIES)
+    embeddings, version = service.encoding.encode(QUERIES)
     assert (version, service.version, names(service)) == ("v0", "v0", ["v0*"])
     assert np.array_equal(embeddings, build_encoder(SPEC, seed=7).embed(points(30, seed=9), batch_size=16))
 
@@ -148,11 +148,11 @@ def test_the_first_start_registers_and_serves_a_base(start: Open) -> None:
 def test_a_restart_serves_the_active_version_bit_for_bit(start: Open) -> None:
     """What was promoted serves after a restart, with the very same embeddings; the seed plays no part then."""
     service = start()
-    service.promote("v1")
-    before, _ = service.encode(QUERIES)
+    service.versions.promote("v1")
+    before, _ = service.encoding.encode(QUERIES)
     service.close()
     restarted = start("trained", SETTINGS.copy(update={"seed": 5}))
-    after, version = restarted.encode(QUERIES)
+    after, version = restarted.encoding.encode(QUERIES)
     assert (version, names(restarted)) == ("v1", ["v0", "v1*", "v2"])
     assert np.array_equal(before, after)
 
@@ -167,22 +167,25 @@ def test_a_start_that_was_killed_before_activating_is_taken_up(start: Open, tmp_
 def test_one_service_of_a_folder_trains_and_the_others_follow(start: Open) -> None:
     """A second service serves what the first one makes active, refuses what only that may do, and says who that is."""
     first, second = start(), start()
-    assert (first.trains, second.trains) == (True, False)
-    first.promote("v1")
+    assert (first.tuning.trains, second.tuning.trains) == (True, False)
+    first.versions.promote("v1")
     until(lambda: second.version == "v1", seconds=1)
-    assert np.array_equal(first.encode(QUERIES)[0], second.encode(QUERIES)[0])
+    assert np.array_equal(first.encoding.encode(QUERIES)[0], second.encoding.encode(QUERIES)[0])
     refused: list[Callable[[], object]] = [
-        lambda: second.create_run(RunOptions()),
-        lambda: second.cancel(first.runs()[0].id),
-        lambda: second.promote("v2"),
-        second.rollback,
-        lambda: second.keep("v2", True),
+        lambda: second.tuning.create_run(RunOptions()),
+        lambda: second.tuning.cancel(first.tuning.runs()[0].id),
+        lambda: second.versions.promote("v2"),
+        second.versions.rollback,
+        lambda: second.versions.keep("v2", True),
     ]
     for call in refused:
         with pytest.raises(ReplicaError, match=f":{os.getpid()} holds"):
             call()
     assert [one.version for one in (first, second)] == ["v1", "v1"]
-    assert (second.runs(), second.run(first.runs()[0].id)) == (first.runs(), first.runs()[0])
+    assert (second.tuning.runs(), second.tuning.run(first.tuning.runs()[0].id)) == (
+        first.tuning.runs(),
+        first.tuning.runs()[0],
+    )
 
 
 def test_where_the_registry_is_elsewhere_runs_are_told_by_the_service_that_trains(
@@ -191,8 +194,8 @@ def test_where_the_registry_is_elsewhere_runs_are_told_by_the_service_that_train
     """Each has a folder of its own for them, so another one knows nothing of them."""
     settings = SETTINGS.copy(update={"registry": str(tmp_path / "shared")})
     first, second = start("one", settings), start("two", settings)
-    assert first.runs() == []
-    for call in (second.runs, lambda: second.run("mine")):
+    assert first.tuning.runs() == []
+    for call in (second.tuning.runs, lambda: second.tuning.run("mine")):
         with pytest.raises(ReplicaError, match="ask that one"):
             call()
 
@@ -200,9 +203,9 @@ def test_where_the_registry_is_elsewhere_runs_are_told_by_the_service_that_train
 def test_a_service_that_follows_takes_over_once_the_first_has_ended(start: Open) -> None:
     """Then it trains and promotes as the first did, and what is active stays."""
     first, second = start(), start()
-    first.promote("v2")
+    first.versions.promote("v2")
     first.close()
-    until(lambda: second.trains, seconds=2)
+    until(lambda: second.tuning.trains, seconds=2)
     assert second.version == "v2"
     assert fit(second, DOCUMENTS)["state"] == "succeeded"
 
@@ -213,20 +216,20 @@ def test_a_follower_goes_on_with_what_it_has_where_the_active_version_is_damaged
     """It says so, and serves the version as soon as it is whole again."""
     monkeypatch.setattr(Live, "RETRY_SECONDS", 0.05)
     first, second = start(), start()
-    first.promote("v1")
+    first.versions.promote("v1")
     card = tmp_path / "trained" / "versions" / "v2" / "card.md"
     told = card.read_text()
     until(lambda: second.version == "v1")
     card.write_text("")
     Registry.activate(first._registry, "v2")  # as if it had been spoiled on this machine alone
-    until(lambda: "refused" in second.models()[2])
-    assert "not as registered: card.md" in second.models()[2]["refused"]
-    assert second.encode(QUERIES)[1] == "v1"
+    until(lambda: "refused" in second.versions.models()[2])
+    assert "not as registered: card.md" in second.versions.models()[2]["refused"]
+    assert second.encoding.encode(QUERIES)[1] == "v1"
     with pytest.raises(DamagedVersionError, match="not as registered"):
-        second.promote("v2")  # it is active, and does not serve
+        second.versions.promote("v2")  # it is active, and does not serve
     card.write_text(told)
     until(lambda: second.version == "v2")
-    until(lambda: "refused" not in second.models()[2])
+    until(lambda: "refused" not in second.versions.models()[2])
 
 
 def test_a_version_is_warmed_up_before_it_serves(start: Open, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -240,25 +243,28 @@ def test_a_version_is_warmed_up_before_it_serves(start: Open, monkeypatch: pytes
         return embed(encoder, contents, **options)
 
     monkeypatch.setattr(Encoder, "embed", noted)
-    service.promote("v1")
-    service.encode(QUERIES)
-    service.promote("v2")
+    service.versions.promote("v1")
+    service.encoding.encode(QUERIES)
+    service.versions.promote("v2")
     assert embedded == ["30 by v1", "1 by v1"]
 
 
 def test_old_versions_are_deleted_but_not_those_that_are_of_use(start: Open, tmp_path: Path) -> None:
     """Base, active, the last one and the kept one stay; so does one that a run may yet start from."""
     service = start("trained", SETTINGS.copy(update={"keep_versions": 1}))
-    service.keep("v1", True)
+    service.versions.keep("v1", True)
     fit(service, DOCUMENTS, promote="never", epochs=1)
     until(lambda: names(service) == ["v0*", "v1", "v3"])
-    service.create_run(RunOptions(parent="v3"), "waiting")
-    service.keep("v1", False)
+    service.tuning.create_run(RunOptions(parent="v3"), "waiting")
+    service.versions.keep("v1", False)
     fit(service, DOCUMENTS, promote="never", epochs=1)
     until(lambda: names(service) == ["v0*", "v3", "v4"])
-    service.cancel("waiting")
+    service.tuning.cancel("waiting")
     fit(service, DOCUMENTS, promote="always", epochs=1)
-    until(lambda: [one["version"] for one in service.audit(100) if one["what"] == "deleted"] == ["v2", "v1"])
+    until(
+        lambda: [one["version"] for one in service.versions.audit(100) if one["what"] == "deleted"]
+        == ["v2", "v1"]
+    )
     assert not list((tmp_path / "trained" / "versions").glob(".*"))
 
 
@@ -266,9 +272,9 @@ def test_the_audit_log_tells_who_changed_what(start: Open) -> None:
     """Runs by their id, and requests as they say they are, in their order."""
     service = start("new")
     summary = fit(service, DOCUMENTS)
-    service.rollback(by="Ada by /rollback")
-    service.promote("v1")
-    told = [(one["what"], one["version"], one["by"], one.get("before")) for one in service.audit(4)]
+    service.versions.rollback(by="Ada by /rollback")
+    service.versions.promote("v1")
+    told = [(one["what"], one["version"], one["by"], one.get("before")) for one in service.versions.audit(4)]
     run = f"run {summary['run']}"
     assert told == [
         ("registered", "v1", run, None),
@@ -276,7 +282,7 @@ def test_the_audit_log_tells_who_changed_what(start: Open) -> None:
         ("rolled back", "v0", "Ada by /rollback", "v1"),
         ("promoted", "v1", "/promote", "v0"),
     ]
-    assert [one["version"] for one in service.audit(100)[:2]] == ["v0", "v0"]
+    assert [one["version"] for one in service.versions.audit(100)[:2]] == ["v0", "v0"]
 
 
 def test_a_damaged_active_version_does_not_start(start: Open, tmp_path: Path) -> None:
@@ -308,10 +314,10 @@ def test_documents_come_back_in_order_and_equal_ones_are_embedded_once(start: Op
     hook = torch.nn.modules.module.register_module_forward_pre_hook(
         lambda module, inputs: rows.append(len(inputs[0])) if isinstance(module, torch.nn.Dropout) else None
     )
-    embeddings, _ = service.encode([QUERIES[at] for at in order])
+    embeddings, _ = service.encoding.encode([QUERIES[at] for at in order])
     hook.remove()
     assert rows == [3]
-    assert np.allclose(embeddings, service.encode(QUERIES[:3])[0][order], atol=1e-6)
+    assert np.allclose(embeddings, service.encoding.encode(QUERIES[:3])[0][order], atol=1e-6)
     assert np.array_equal(embeddings[1], embeddings[2])
 
 
@@ -330,8 +336,8 @@ def test_documents_that_cannot_be_embedded_are_refused(
     """The request has a typed error, and the next one is served."""
     service = start()
     with pytest.raises(error, match=fault):
-        service.encode(documents)
-    assert service.encode(QUERIES)[1] == "v0"
+        service.encoding.encode(documents)
+    assert service.encoding.encode(QUERIES)[1] == "v0"
 
 
 def test_no_answer_is_made_of_two_versions(start: Open, tmp_path: Path) -> None:
@@ -343,15 +349,15 @@ def test_no_answer_is_made_of_two_versions(start: Open, tmp_path: Path) -> None:
     def ask() -> list[tuple[str, bool]]:
         answers = []
         while not over.is_set():
-            embeddings, version = service.encode(QUERIES)
+            embeddings, version = service.encoding.encode(QUERIES)
             answers.append((version, np.array_equal(embeddings, expected[version])))
         return answers
 
     with ThreadPoolExecutor(2) as pool:
         asking = [pool.submit(ask) for _ in range(2)]
         for _ in range(8):
-            assert [service.promote("v1"), service.promote("v2")] == ["v1", "v2"]
-            assert [service.rollback(), service.rollback()] == ["v1", "v0"]
+            assert [service.versions.promote("v1"), service.versions.promote("v2")] == ["v1", "v2"]
+            assert [service.versions.rollback(), service.versions.rollback()] == ["v1", "v0"]
         over.set()
     answers = {answer for asked in asking for answer in asked.result()}
     assert len(answers) > 1
@@ -374,10 +380,10 @@ def test_a_better_run_is_promoted_and_serves(start: Open, tmp_path: Path) -> Non
     summary = fit(service, DOCUMENTS)
     assert (summary["state"], summary["version"], summary["promoted"]) == ("succeeded", "v1", True)
     assert summary["reason"].startswith("better than the active version: MAP on ")
-    embeddings, version = service.encode(QUERIES)
+    embeddings, version = service.encoding.encode(QUERIES)
     assert (version, names(service)) == ("v1", ["v0", "v1*"])
     assert np.array_equal(embeddings, embeddings_of(tmp_path / "new", "v1"))
-    told = service.models()[1]
+    told = service.versions.models()[1]
     assert (told["run"], told["parent"], told["gate"]["promoted"]) == (summary["run"], "v0", True)
     assert told["evaluation"]["gain"] == summary["evaluated"]["gain"]
     assert list(told["evaluation"]["metrics"]) == ["v0", "candidate"]
@@ -397,13 +403,13 @@ def test_a_spoiled_run_serves_only_if_it_was_told_to(
 ) -> None:
     """The gate sees on held-out anchors what flipped labels did; only ``always`` overrules it."""
     service = start()
-    service.promote("v1")
+    service.versions.promote("v1")
     summary = fit(service, spoiled(), promote=promote, parent="active")
     assert (summary["state"], summary["version"], summary["promoted"]) == ("succeeded", "v3", promoted)
     assert summary["reason"].startswith(reason)
     assert service.version == ("v3" if promoted else "v1")
     assert list(summary["evaluated"]["metrics"]) == ["v0", "v1", "candidate"]
-    assert service.models()[3]["parent"] == "v1"
+    assert service.versions.models()[3]["parent"] == "v1"
 
 
 def test_a_run_is_not_promoted_over_a_version_it_was_not_compared_with(
@@ -411,11 +417,11 @@ def test_a_run_is_not_promoted_over_a_version_it_was_not_compared_with(
 ) -> None:
     """If another version became active while it trained, its comparison says nothing; the record says so, too."""
     service = start()
-    monkeypatch.setattr(InThread, "meanwhile", lambda: service.promote("v2"))
+    monkeypatch.setattr(InThread, "meanwhile", lambda: service.versions.promote("v2"))
     summary = fit(service, DOCUMENTS, seed=3)
     reason = "v2 became active while this was compared with v0"
     assert (summary["promoted"], summary["reason"], service.version) == (False, reason, "v2")
-    assert service.models()[3]["gate"] == {"promoted": False, "reason": reason}
+    assert service.versions.models()[3]["gate"] == {"promoted": False, "reason": reason}
 
 
 def test_a_queued_run_is_compared_with_what_is_active_when_it_begins(
@@ -431,8 +437,8 @@ def test_a_queued_run_is_compared_with_what_is_active_when_it_begins(
     }
     runs = []
     for name, own in options.items():
-        run, _ = service.create_run(RunOptions.parse({**QUICK, **own}, where="/fit"), name)
-        service.start_run(run, *service.match_set(DOCUMENTS))
+        run, _ = service.tuning.create_run(RunOptions.parse({**QUICK, **own}, where="/fit"), name)
+        service.tuning.start_run(run, *service.encoding.match_set(DOCUMENTS))
         runs.append(run)
     started.set()
     until(lambda: runs[1].state() in FINAL)
@@ -445,7 +451,7 @@ def test_a_queued_run_is_compared_with_what_is_active_when_it_begins(
 def test_always_promotes_over_whatever_is_active(start: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who says always means it, also if another version became active meanwhile."""
     service = start()
-    monkeypatch.setattr(InThread, "meanwhile", lambda: service.promote("v2"))
+    monkeypatch.setattr(InThread, "meanwhile", lambda: service.versions.promote("v2"))
     assert fit(service, DOCUMENTS, promote="always")["promoted"]
     assert service.version == "v3"
 
@@ -453,10 +459,10 @@ def test_always_promotes_over_whatever_is_active(start: Open, monkeypatch: pytes
 def test_a_result_that_is_gone_is_not_registered(start: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run whose weights are gone has failed, and what serves goes on."""
     service = start()
-    monkeypatch.setattr(InThread, "meanwhile", lambda: shutil.rmtree(service.runs()[-1].candidate))
+    monkeypatch.setattr(InThread, "meanwhile", lambda: shutil.rmtree(service.tuning.runs()[-1].candidate))
     summary = fit(service, DOCUMENTS)
     assert summary["state"] == "failed"
-    assert (service.encode(QUERIES)[1], names(service)) == ("v0", ["v0*", "v1", "v2"])
+    assert (service.encoding.encode(QUERIES)[1], names(service)) == ("v0", ["v0*", "v1", "v2"])
 
 
 def test_a_run_with_nothing_to_learn_fails_with_the_reason(start: Open) -> None:
@@ -470,20 +476,20 @@ def test_a_run_with_nothing_to_learn_fails_with_the_reason(start: Open) -> None:
 def test_a_run_is_found_by_its_name_and_can_be_ended(start: Open) -> None:
     """Asking again gives the same run; one that waits for its data can be cancelled or fail."""
     service = start()
-    first, new = service.create_run(RunOptions(), "mine")
-    again, renewed = service.create_run(RunOptions(), "mine")
+    first, new = service.tuning.create_run(RunOptions(), "mine")
+    again, renewed = service.tuning.create_run(RunOptions(), "mine")
     for other_options in (RunOptions(epochs=3), RunOptions(max_seconds=60)):
         with pytest.raises(OptionError, match="'mine' was started with other options"):
-            service.create_run(other_options, "mine")
-    other, _ = service.create_run(RunOptions(), "other")
+            service.tuning.create_run(other_options, "mine")
+    other, _ = service.tuning.create_run(RunOptions(), "other")
     assert (first, new, renewed) == (again, True, False)
-    assert service.run("mine") == first
-    assert [run.id for run in service.runs()][2:] == ["mine", "other"]
-    assert service.cancel("mine").state() == "cancelled"
-    service.fail_run(other, MatchDataError("no data"))
+    assert service.tuning.run("mine") == first
+    assert [run.id for run in service.tuning.runs()][2:] == ["mine", "other"]
+    assert service.tuning.cancel("mine").state() == "cancelled"
+    service.tuning.fail_run(other, MatchDataError("no data"))
     assert (other.state(), other.summary()["reason"]) == ("failed", "MatchDataError: no data")
     with pytest.raises(UnknownRunError, match="there is no run 'theirs'"):
-        service.run("theirs")
+        service.tuning.run("theirs")
 
 
 @pytest.mark.parametrize(
@@ -499,8 +505,8 @@ def test_an_unknown_parent_is_refused_before_a_run_exists(start: Open) -> None:
     """Nothing is left behind that could be asked for."""
     service = start()
     with pytest.raises(UnknownVersionError, match="there is no version 'v9'; known are v0, v1, v2"):
-        service.create_run(RunOptions(parent="v9"), "mine")
-    assert [run.id for run in service.runs() if run.id == "mine"] == []
+        service.tuning.create_run(RunOptions(parent="v9"), "mine")
+    assert [run.id for run in service.tuning.runs() if run.id == "mine"] == []
 
 
 def test_a_killed_training_is_a_failed_run_and_serving_goes_on(
@@ -509,23 +515,23 @@ def test_a_killed_training_is_a_failed_run_and_serving_goes_on(
     """SIGKILL takes the process alone: the reason names the signal, and embeddings stay as they were."""
     monkeypatch.setattr(subprocess, "Popen", Recorded)
     service = start()
-    before, _ = service.encode(QUERIES)
-    run, _ = service.create_run(RunOptions(epochs=10_000))
-    service.start_run(run, *service.match_set(DOCUMENTS))
+    before, _ = service.encoding.encode(QUERIES)
+    run, _ = service.tuning.create_run(RunOptions(epochs=10_000))
+    service.tuning.start_run(run, *service.encoding.match_set(DOCUMENTS))
     until(lambda: Recorded.last)
     os.kill(Recorded.last, signal.SIGKILL)
     until(lambda: run.state() in FINAL)
     assert (run.state(), "by signal SIGKILL" in run.summary()["reason"]) == ("failed", True)
-    after, version = service.encode(QUERIES)
+    after, version = service.encoding.encode(QUERIES)
     assert (version, np.array_equal(before, after)) == ("v0", True)
 
 
 def taken_up_again(service: TuningService, name: str) -> RunFolder:
     """Return a run that has succeeded, as if its service had died before it could say so."""
-    run = service.run(name)
+    run = service.tuning.run(name)
     told = [line for line in (run.path / "events.jsonl").read_text().splitlines() if "succeeded" not in line]
     (run.path / "events.jsonl").write_text("\n".join(told) + "\n")
-    run.keep_data(service.match_set(DOCUMENTS)[0])
+    run.keep_data(service.encoding.match_set(DOCUMENTS)[0])
     return run
 
 
@@ -533,7 +539,7 @@ def test_a_rollback_is_not_taken_back_by_a_run_that_is_taken_up(start: Open) -> 
     """A version that was promoted once and left since then stays left, though its run has to say its end again."""
     service = start("new")
     summary = fit(service, DOCUMENTS)
-    service.rollback()
+    service.versions.rollback()
     service.close()
     run = taken_up_again(service, summary["run"])
     restarted = start("new")
@@ -566,9 +572,9 @@ def test_a_run_of_the_same_name_is_another_run(start: Open) -> None:
     """Where the folder of one that succeeded was deleted, its name may be used again, and makes a version of its own."""
     service = start("new")
     for version in ("v1", "v2"):
-        run, new = service.create_run(RunOptions.parse({**QUICK, "epochs": 1}, where="/fit"), "mine")
+        run, new = service.tuning.create_run(RunOptions.parse({**QUICK, "epochs": 1}, where="/fit"), "mine")
         assert new
-        service.start_run(run, *service.match_set(DOCUMENTS))
+        service.tuning.start_run(run, *service.encoding.match_set(DOCUMENTS))
         until(lambda run=run: run.state() in FINAL)  # type: ignore[misc]
         assert run.summary()["version"] == version
         until(lambda run=run: not run.data.exists())  # type: ignore[misc]
@@ -579,10 +585,10 @@ def test_a_run_that_failed_is_resumed(start: Open, tmp_path: Path, monkeypatch: 
     """What made it fail is gone, and it ends as one that never failed, with the same weights."""
     service = start("new")
     straight = fit(service, DOCUMENTS, promote="never")
-    monkeypatch.setattr(InThread, "meanwhile", lambda: shutil.rmtree(service.runs()[-1].candidate))
+    monkeypatch.setattr(InThread, "meanwhile", lambda: shutil.rmtree(service.tuning.runs()[-1].candidate))
     failed = fit(service, DOCUMENTS, promote="never")
     monkeypatch.setattr(InThread, "meanwhile", lambda: None)
-    run = service.resume(failed["run"])
+    run = service.tuning.resume(failed["run"])
     until(lambda: run.state() == "succeeded")
     assert (failed["state"], run.summary()["version"]) == ("failed", "v2")
     assert weights_of(tmp_path / "new", "v2") == weights_of(tmp_path / "new", straight["version"])
@@ -598,7 +604,7 @@ def test_what_frozen_encoders_made_is_kept_as_the_operator_says(
     summary = fit(service, DOCUMENTS, recipe="adapter", epochs=1)
     assert summary["state"] == "succeeded"
     assert any((tmp_path / "new" / "features").rglob("*.*")) == bool(most_bytes)
-    until(lambda: not service.run(summary["run"]).features.exists())
+    until(lambda: not service.tuning.run(summary["run"]).features.exists())
 
 
 # versions
@@ -608,14 +614,16 @@ def test_versions_are_promoted_and_rolled_back(start: Open, tmp_path: Path) -> N
     """Each step serves the version's own embeddings; before the first one there is nothing."""
     service = start()
     for version in ("v1", "v2", "v2"):  # to promote what is active changes nothing
-        assert service.promote(version) == version
+        assert service.versions.promote(version) == version
     for version in ("v1", "v0"):
-        assert service.rollback() == version
-        assert np.array_equal(service.encode(QUERIES)[0], embeddings_of(tmp_path / "trained", version))
+        assert service.versions.rollback() == version
+        assert np.array_equal(
+            service.encoding.encode(QUERIES)[0], embeddings_of(tmp_path / "trained", version)
+        )
     with pytest.raises(UnknownVersionError, match="nothing to roll back to"):
-        service.rollback()
+        service.versions.rollback()
     assert (service.version, names(service)) == ("v0", ["v0*", "v1", "v2"])
-    assert service.promote("base") == "v0"
+    assert service.versions.promote("base") == "v0"
 
 
 def test_a_damaged_version_is_not_promoted(start: Open, tmp_path: Path) -> None:
@@ -624,10 +632,10 @@ def test_a_damaged_version_is_not_promoted(start: Open, tmp_path: Path) -> None:
     with (tmp_path / "trained" / "versions" / "v1" / "model.safetensors").open("ab") as file:
         file.write(b"!")
     with pytest.raises(DamagedVersionError, match=r"v1: not as registered: model\.safetensors"):
-        service.promote("v1")
-    assert (service.encode(QUERIES)[1], names(service)) == ("v0", ["v0*", "v1", "v2"])
+        service.versions.promote("v1")
+    assert (service.encoding.encode(QUERIES)[1], names(service)) == ("v0", ["v0*", "v1", "v2"])
     with pytest.raises(UnknownVersionError):
-        service.rollback()
+        service.versions.rollback()
     service.close()
     assert start().version == "v0"
 
@@ -635,16 +643,16 @@ def test_a_damaged_version_is_not_promoted(start: Open, tmp_path: Path) -> None:
 def test_a_damaged_version_is_not_rolled_back_to(start: Open, tmp_path: Path) -> None:
     """Trying it keeps the active version and the way back."""
     service = start()
-    service.promote("v1")
-    service.promote("v2")
+    service.versions.promote("v1")
+    service.versions.promote("v2")
     damaged = tmp_path / "trained" / "versions" / "v1" / "card.md"
     card = damaged.read_text()
     damaged.write_text("")
     with pytest.raises(DamagedVersionError, match="v1: not as registered"):
-        service.rollback()
-    assert (service.encode(QUERIES)[1], names(service)) == ("v2", ["v0", "v1", "v2*"])
+        service.versions.rollback()
+    assert (service.encoding.encode(QUERIES)[1], names(service)) == ("v2", ["v0", "v1", "v2*"])
     damaged.write_text(card)
-    assert service.rollback() == "v1"
+    assert service.versions.rollback() == "v1"
 
 
 @pytest.mark.parametrize(
@@ -654,8 +662,10 @@ def test_a_damaged_version_is_not_rolled_back_to(start: Open, tmp_path: Path) ->
 def test_a_version_is_evaluated_beside_base_and_active(start: Open, version: str, ranked: list[str]) -> None:
     """The gains are those of the version that was asked for over the others, whichever it is."""
     service = start()
-    service.promote("v1")
-    found = service.evaluate(service.match_set(match_documents(40, seed=5))[0], JudgeOptions(version=version))
+    service.versions.promote("v1")
+    found = service.judging.evaluate(
+        service.encoding.match_set(match_documents(40, seed=5))[0], JudgeOptions(version=version)
+    )
     assert list(found["metrics"]) == ranked
     for other in ranked[:-1]:
         gain = found["metrics"][ranked[-1]]["map"] - found["metrics"][other]["map"]
@@ -666,13 +676,17 @@ def test_an_evaluation_knows_the_users_own_label_values(start: Open) -> None:
     """With 0 for negative it finds what it finds with -1."""
     service = start()
     zeros = match_documents(40, seed=5, label=lambda same: 1 if same else 0)
-    found = service.evaluate(service.match_set(zeros)[0], JudgeOptions(positive_label=1, negative_label=0))
-    assert found == service.evaluate(service.match_set(match_documents(40, seed=5))[0], JudgeOptions())
+    found = service.judging.evaluate(
+        service.encoding.match_set(zeros)[0], JudgeOptions(positive_label=1, negative_label=0)
+    )
+    assert found == service.judging.evaluate(
+        service.encoding.match_set(match_documents(40, seed=5))[0], JudgeOptions()
+    )
 
 
 def test_an_unknown_version_is_not_evaluated(start: Open) -> None:
     """Its name is the error."""
     service = start()
     with pytest.raises(UnknownVersionError, match="there is no version 'v9'"):
-        service.evaluate(service.match_set(DOCUMENTS)[0], JudgeOptions(version="v9"))
+        service.judging.evaluate(service.encoding.match_set(DOCUMENTS)[0], JudgeOptions(version="v9"))
     assert JudgeOptions().version == "active"

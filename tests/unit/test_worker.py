@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
+from finetuner import worker
 from finetuner.errors import DivergedError
-from finetuner.training import worker
+from finetuner.training.process import DISK_FULL, FAILED
 from finetuner.training.run_folder import RunFolder
-from finetuner.training.worker import DISK_FULL, FAILED, carry_out
+from finetuner.worker import carry_out
 
 
 @pytest.fixture

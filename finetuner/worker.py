@@ -1,4 +1,4 @@
-"""The training process: ``python -m finetuner.training.worker <run folder>``.
+"""The training process: ``python -m finetuner.worker <run folder>``.
 
 A process of its own, so that a crash, its memory and its load stay out of serving. It reads the run's folder,
 writes events and weights into it, and ends with 0 or with the reason as an event.
@@ -27,14 +27,9 @@ from finetuner.training.curves import draw_curves
 from finetuner.training.disk_full import CannotWrite, is_disk_full
 from finetuner.training.fit import tune
 from finetuner.training.options import TrainingOptions
+from finetuner.training.process import DISK_FULL, FAILED
 from finetuner.training.run_folder import LEADS_TO, RunFolder
 from finetuner.training.watch import Report
-
-FAILED = 3
-"""Exit code after an error that was reported as an event."""
-
-DISK_FULL = 4
-"""Exit code after an error that may have been reported, if there was room."""
 
 _log = logging.getLogger(__name__)
 
