@@ -29,7 +29,8 @@ DocumentArray = DocList
 class ContentDocument(BaseDoc):
     """A document: content to embed, and after ``/encode`` its embedding, float32 (D,).
 
-    ``tags['finetuner']['label']`` judges a match, ``tags['finetuner']['model']`` tells who made the embedding.
+    ``tags['finetuner']['label']`` judges a match, ``tags['finetuner']['model']`` tells who made the embedding,
+    and ``tags['finetuner']['space']`` with whose it may be compared if that is another version.
     """
 
     text: str | None = None
@@ -171,10 +172,19 @@ def named(documents: Iterable[DocT]) -> Iterator[DocT]:
 
 
 def embedded(
-    documents: DocList[ContentDocument], embeddings: Embeddings, version: str
+    documents: DocList[ContentDocument], embeddings: Embeddings, version: str, space: str | None = None
 ) -> DocList[ContentDocument]:
-    """Return documents with their embeddings, stamped with the model version that made them."""
+    """Return documents with their embeddings, stamped with the model version that made them.
+
+    Args:
+        documents: N documents.
+        embeddings: Theirs, float32 (N, D).
+        version: The version that made them.
+        space: The version in whose space they are, if that is another one; it is stamped beside.
+    """
+    stamp = {"model": version} if space in (None, version) else {"model": version, "space": space}
     for document, embedding in zip(documents, embeddings, strict=True):
         document.embedding = embedding
-        document.tags = {**document.tags, TAG: {**ours(document.tags), "model": version}}
+        rest = {name: value for name, value in ours(document.tags).items() if name != "space"}
+        document.tags = {**document.tags, TAG: {**rest, **stamp}}
     return documents

@@ -5,16 +5,22 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from executors.client import FlowClient
+from executors.endpoints.automatic import AutomaticStarter
 from executors.endpoints.encoding import EncodingEndpoints
 from executors.endpoints.judging import JudgingEndpoints
+from executors.endpoints.reembedding import ReembeddingEndpoints
 from executors.endpoints.runs import RunEndpoints
+from executors.endpoints.shadow import ShadowEndpoints
 from executors.endpoints.versions import VersionEndpoints
 from executors.parameters import refuse_unknown
 from finetuner.service import TuningService
 from finetuner.service_settings import ServiceSettings
 
 
-class FinetunerExecutor(EncodingEndpoints, RunEndpoints, JudgingEndpoints, VersionEndpoints):
+class FinetunerExecutor(
+    EncodingEndpoints, RunEndpoints, JudgingEndpoints, VersionEndpoints, ShadowEndpoints, ReembeddingEndpoints
+):
     """Tunes, registers, promotes and serves the versions of one encoder.
 
     Args:
@@ -27,6 +33,9 @@ class FinetunerExecutor(EncodingEndpoints, RunEndpoints, JudgingEndpoints, Versi
         feature_cache_bytes: What frozen encoders made, kept on disk at most.
         registry: Where versions are: a folder, or a URL such as ``s3://bucket/prefix``.
         keep_versions: How many of the newest are kept in any case.
+        keep_warm: How many stay loaded, of those that served last.
+        guards: Collections of the data Executor that no run may make worse.
+        tune: When a run starts by itself, see :class:`finetuner.continual.settings.AutomaticRuns`; by default never.
         kwargs: Jina's own.
     """
 
@@ -41,6 +50,9 @@ class FinetunerExecutor(EncodingEndpoints, RunEndpoints, JudgingEndpoints, Versi
         feature_cache_bytes: int | None = None,
         registry: str | None = None,
         keep_versions: int | None = None,
+        keep_warm: int | None = None,
+        guards: list[str] | None = None,
+        tune: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         refuse_unknown(self, kwargs)
@@ -55,6 +67,9 @@ class FinetunerExecutor(EncodingEndpoints, RunEndpoints, JudgingEndpoints, Versi
             feature_cache_bytes=feature_cache_bytes,
             registry=registry,
             keep_versions=keep_versions,
+            keep_warm=keep_warm,
+            guards=guards,
+            tune=tune,
         )
         folder = settings.workspace / "finetuner" if settings.workspace else Path(self.workspace)
         self._match_data = settings.match_data
@@ -62,8 +77,15 @@ class FinetunerExecutor(EncodingEndpoints, RunEndpoints, JudgingEndpoints, Versi
         # forward passes queue up for one thread: torch uses the cores by itself
         self._forward = ThreadPoolExecutor(1, thread_name_prefix="forward")
         self._pulls: set[asyncio.Task[None]] = set()
+        self._automatic: AutomaticStarter | None = None
+        if settings.tune is not None:
+            client = FlowClient(str(settings.match_data))
+            self._automatic = AutomaticStarter(self, self._service.tuning, client, settings.tune)
+            self._automatic.start()
 
     def close(self) -> None:
         """Stop the run that is training, if any; it goes on at the next start."""
+        if self._automatic is not None:
+            self._automatic.close()
         self._service.close()
         self._forward.shutdown(cancel_futures=True)

@@ -72,6 +72,12 @@ class CollectionOptions(Options):
     collection: str = Field(default="default", description="Its name.")
 
 
+class NewsOptions(CollectionOptions):
+    """Parameters of ``/news``."""
+
+    since: int = Field(default=0, ge=0, description="Position of the collection after which to count.")
+
+
 class DeleteOptions(CollectionOptions):
     """Parameters of ``/delete``."""
 
@@ -203,6 +209,13 @@ class MatchDataExecutor(Executor):
             {"name": name, "made": True, "options": list(s.options.__fields__)} for name, s in SOURCES.items()
         ]
         return DocList[Report]([Report(id=tags["name"], tags=tags) for tags in (*made, *fed)])
+
+    @requests(on="/news", request_schema=DocList[Report], response_schema=DocList[Report])
+    async def news(self, docs: DocList[Report], parameters: dict[str, Any], **_: Any) -> DocList[Report]:
+        """Return one Report: the newest position of a fed collection, and how many judgements came after another one."""
+        options = parse(NewsOptions, parameters, where="/news")
+        news = await asyncio.to_thread(self._store.news, options.collection, options.since)
+        return DocList[Report]([Report(id=news.name, tags=asdict(news))])
 
     def close(self) -> None:
         """Close the database."""

@@ -16,6 +16,8 @@
     └── ServingError
         ├── EncoderError          an encoder that cannot be built, or that takes other content
         ├── UnknownVersionError
+        ├── NotWarmError          a version that a request names, and that is not loaded here
+        ├── UnknownSpaceError     a space that no map leads into from the version that answers
         ├── DamagedVersionError   a registered version whose files are not what was registered
         ├── OtherVersionError     embeddings of another version than those that they would be compared with
         ├── RegistryError         a registry that cannot be reached, read or written
@@ -89,6 +91,14 @@ class EncoderError(ServingError):
 
 class UnknownVersionError(ServingError):
     """There is no model version of that name."""
+
+
+class NotWarmError(ServingError):
+    """A request names a version that is not loaded in this process."""
+
+
+class UnknownSpaceError(ServingError):
+    """No map leads from the space of the version that answers into that of the one that was named."""
 
 
 class DamagedVersionError(ServingError):

@@ -28,8 +28,10 @@ Ks = Sequence[int]
 KS = (1, 5, 10)
 """Ranks at which a ranking is cut by default."""
 
-_CELLS = 1 << 21
-"""Numbers held at once: 8 MB as float32, and a few times that in between."""
+METRICS = ("map", "mrr", "map@r", "r_precision", *(f"{m}@{k}" for m in ("hit", "recall", "ndcg") for k in KS))
+"""The names of all metrics, cut at the ranks of :data:`KS`."""
+
+_CELLS = 1 << 21  # numbers held at once: 8 MB as float32, and a few times that in between
 
 
 @dataclass(frozen=True)

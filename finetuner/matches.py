@@ -234,8 +234,8 @@ class MatchSetBuilder:
         self._row_of_stream = np.zeros(0, np.int64)
         self._judgements = Judgements()
 
-    def add(self, document: MatchDocumentLike) -> None:
-        """Take in one match Document.
+    def add(self, document: MatchDocumentLike) -> int:
+        """Take in one match Document; return the row of its anchor.
 
         Raises:
             ContentError: If a document lacks the content, or its shape differs from the first one's.
@@ -251,9 +251,10 @@ class MatchSetBuilder:
             (math.nan if label is None else label for label, _, _ in judged),
             (weight for _, weight, _ in judged),
         )
+        return anchor
 
-    def extend(self, pack: Pack) -> None:
-        """Take in the next pack of a stream.
+    def extend(self, pack: Pack) -> Rows:
+        """Take in the next pack of a stream; return the rows of its anchors.
 
         Raises:
             ContentError: If a content is missing, or differs in shape or dtype from the first.
@@ -270,7 +271,9 @@ class MatchSetBuilder:
         self._row_of_stream = rows
         weights = np.ones(len(pack.labels)) if pack.weights is None else pack.weights
         counts = np.diff(pack.offsets)
-        self._judgements.extend(rows[pack.anchors], counts, rows[pack.matches], pack.labels, weights)
+        anchors = rows[pack.anchors]
+        self._judgements.extend(anchors, counts, rows[pack.matches], pack.labels, weights)
+        return anchors
 
     def build(self) -> MatchSet:
         """Return the set; the builder is spent.

@@ -1,9 +1,12 @@
 """What the operator of a tuning service decides."""
 
+from collections.abc import Mapping
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, validator
 
+from finetuner.continual.settings import AutomaticRuns
+from finetuner.errors import OptionError
 from finetuner.settings import OperatorSettings
 
 
@@ -41,3 +44,36 @@ class ServiceSettings(OperatorSettings):
         description="The newest versions that are kept, besides base, active, those that can be rolled back to, as many, "
         "those of /keep, and those that runs need.",
     )
+    keep_warm: int = Field(
+        default=2,
+        ge=1,
+        description="Versions that stay loaded: the last ones that served. With 2 a rollback loads nothing, and /encode "
+        "can still be asked for the version before.",
+    )
+    guards: list[str] = Field(
+        default=[],
+        description="Collections of the data Executor that no run may make worse; /fit can name others besides.",
+    )
+    tune: AutomaticRuns | None = Field(
+        default=None,
+        description="When a run starts by itself, see finetuner.continual.settings.AutomaticRuns; by default never.",
+    )
+
+    @validator("tune", pre=True)
+    def _check_tune(cls, given: Any) -> Any:
+        if given is None or isinstance(given, AutomaticRuns):
+            return given
+        if not isinstance(given, Mapping):
+            raise ValueError(
+                "give a mapping with the collection, and min_new_judgements, every_hours or both"
+            )
+        try:
+            return AutomaticRuns.parse(given, where="automatic runs")
+        except OptionError as error:
+            raise ValueError(str(error)) from error
+
+    @validator("guards", "tune")
+    def _need_match_data(cls, given: Any, values: dict[str, Any]) -> Any:
+        if given and not values.get("match_data"):
+            raise ValueError("collections need a data Executor; give match_data=grpc://HOST:PORT")
+        return given

@@ -18,11 +18,13 @@ from typing import Any
 
 import torch
 
+from finetuner.compatibility import fit_maps
 from finetuner.errors import FinetunerError, OptionError
 from finetuner.features import FeatureCache
 from finetuner.lifecycle.version import Version
 from finetuner.matches import MatchSet
 from finetuner.models import Encoder, EncoderSpec
+from finetuner.reports import of_run
 from finetuner.training.curves import draw_curves
 from finetuner.training.disk_full import CannotWrite, is_disk_full
 from finetuner.training.fit import tune
@@ -77,17 +79,35 @@ def _train(run: RunFolder) -> None:
     def load(version: str) -> Encoder:
         return Version.read(Path(task["versions"], version)).load(spec)
 
+    rivals = {name: load(name) for name in begun["rivals"]}
+    options = TrainingOptions.parse(task["options"], where="fit")
     most_bytes = task["feature_cache_bytes"]
-    tuned, _ = tune(
+    cache = FeatureCache(Path(task["features"]) if most_bytes else run.features, most_bytes=most_bytes)
+    report = _report_once(run)
+    tuned = tune(
         load(begun["parent_version"]),
         MatchSet.load(run.data),
-        TrainingOptions.parse(task["options"], where="fit"),
-        rivals={name: load(name) for name in begun["rivals"]},
+        options,
+        rivals=rivals,
+        guards=run.guard_sets(),
         state=run.checkpoint,
-        cache=FeatureCache(Path(task["features"]) if most_bytes else run.features, most_bytes=most_bytes),
-        report=_report_once(run),
+        cache=cache,
+        report=report,
     )
-    tuned.save(run.candidate)
+    tuned.encoder.save(run.candidate)
+    maps = fit_maps(
+        tuned.encoder, rivals, parts=tuned.parts, cache=cache, folder=run.candidate, seed=options.seed
+    )
+    report("maps", {"maps": maps})
+    of_run(
+        {**rivals, "candidate": tuned.encoder},
+        tuned.parts[2],
+        run.path,
+        events=run.events(),
+        cache=cache,
+        seed=options.seed,
+        compatibility=maps,
+    )
 
 
 def _report_once(run: RunFolder) -> Report:

@@ -12,6 +12,7 @@ from pydantic import Field
 from executors.documents import ContentDocument, embedded
 from executors.endpoints.tuner import TunerEndpoints
 from executors.parameters import parse
+from finetuner.compatibility import Stamped
 from finetuner.models import Side
 from finetuner.settings import Options
 
@@ -26,6 +27,16 @@ class EncodeOptions(Options):
         description="What the documents are embedded as; query: what is asked with. It matters where a version adapts "
         "queries alone.",
     )
+    version: str | None = Field(
+        default=None,
+        description="Which version answers: active, base, or a name; one that is still loaded of those that served last, "
+        "which /models calls warm.",
+    )
+    space: str | None = Field(
+        default=None,
+        description="With whose documents the answer shall be compared, if that is another version: base, or a name. The "
+        "vectors are mapped into its space, to ask with.",
+    )
 
 
 class EncodingEndpoints(TunerEndpoints):
@@ -39,8 +50,14 @@ class EncodingEndpoints(TunerEndpoints):
     ) -> DocList[ContentDocument]:
         """Return the documents with ``embedding``, float32 (D,), stamped with the version that made all of them."""
         options = parse(EncodeOptions, parameters, where="/encode")
-        embeddings, version = await self._in_forward(self._service.encoding.encode, docs, options.side)
-        return embedded(docs, embeddings, version)
+        embeddings, version = await self._in_forward(
+            self._service.encoding.encode, docs, options.side, options.version
+        )
+        if options.space is None:
+            return embedded(docs, embeddings, version)
+        made = Stamped(version, embeddings)
+        answer = await self._in_forward(self._service.spaces.answer, made, options.space)
+        return embedded(docs, answer.vectors, version, answer.version)
 
     async def _in_forward(self, call: Callable[..., ResultT], *arguments: Any) -> ResultT:
         return await asyncio.get_running_loop().run_in_executor(self._forward, call, *arguments)

@@ -8,21 +8,12 @@ from jina import requests
 from pydantic import Field
 
 from executors.documents import MatchDocument, Report, StreamRequest, named
-from executors.endpoints.tuner import DataOptions, TunerEndpoints, reports
+from executors.endpoints.starting import FitOptions, RunStarter
+from executors.endpoints.tuner import reports
 from executors.parameters import given, parse
 from executors.streams import framed
-from finetuner.errors import FinetunerError
 from finetuner.settings import Options
 from finetuner.training.run_folder import FINAL, LEADS_TO, RunFolder
-from finetuner.training.run_options import RunOptions
-
-
-class FitOptions(RunOptions, DataOptions):
-    """Parameters of ``/fit``."""
-
-    run: str | None = Field(
-        default=None, description="A name for the run; asking again with it starts nothing new."
-    )
 
 
 class ChosenRun(Options):
@@ -31,7 +22,7 @@ class ChosenRun(Options):
     run: str = Field(description="Its id.")
 
 
-class RunEndpoints(TunerEndpoints):
+class RunEndpoints(RunStarter):
     """Starts runs and tells of them."""
 
     _pulls: set[asyncio.Task[None]]
@@ -43,17 +34,17 @@ class RunEndpoints(TunerEndpoints):
         """Start a run and return it at once.
 
         It learns from the documents of this request, or from a collection, which is pulled from the data Executor
-        in the background. Parameters: see :class:`FitOptions`.
+        in the background, as its guards are. Parameters: see :class:`FitOptions`.
         """
         options = parse(FitOptions, parameters, where="/fit")
         self.check_one_source("/fit", docs, options)
+        self.check_pulled("/fit", options)
         data = await asyncio.to_thread(self._service.encoding.match_set, named(docs)) if docs else None
-        asked = RunOptions(**options.dict(include=set(RunOptions.__fields__)))
-        run, new = await asyncio.to_thread(self._service.tuning.create_run, asked, options.run)
-        if new and data is not None:
+        run, new, since = await asyncio.to_thread(self.create_run, options)
+        if new and data is not None and "guards" not in run.task():
             await asyncio.to_thread(self._service.tuning.start_run, run, *data)
         elif new:
-            pull = asyncio.create_task(self._pull_and_start(run, options))
+            pull = asyncio.create_task(asyncio.to_thread(self.pull_and_start, run, options, since, data))
             self._pulls.add(pull)
             pull.add_done_callback(self._pulls.discard)
         return reports([run.summary()], "run")
@@ -106,10 +97,3 @@ class RunEndpoints(TunerEndpoints):
             if not position:
                 return
             await asyncio.sleep(0.1)
-
-    async def _pull_and_start(self, run: RunFolder, options: DataOptions) -> None:
-        try:
-            data = await asyncio.to_thread(self.pull, options)
-            await asyncio.to_thread(self._service.tuning.start_run, run, *data)
-        except (FinetunerError, OSError) as error:
-            self._service.tuning.fail_run(run, error)

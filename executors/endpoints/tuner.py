@@ -1,6 +1,7 @@
 """What all endpoints of the tuner share: the service, and match data from where it is."""
 
 import asyncio
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from docarray import DocList
@@ -10,9 +11,12 @@ from pydantic import Field, validator
 from executors.client import FlowClient, PackStream
 from executors.documents import MatchDocument, Report, named
 from finetuner.errors import OptionError, StreamError
-from finetuner.matches import MatchSet
+from finetuner.matches import MatchSet, MatchSetBuilder, Rows
+from finetuner.packs import Pack
 from finetuner.service import TuningService
 from finetuner.settings import Options
+
+NoteTags = Callable[[Rows, Sequence[str] | None], None]
 
 
 class DataOptions(Options):
@@ -59,17 +63,44 @@ class TunerEndpoints(Executor):
 
     def pull(self, options: DataOptions) -> tuple[MatchSet, dict[str, Any]]:
         """Return a collection of the data Executor as a match set, and what exactly it was."""
+        builder, snapshot = self.pulled(str(options.collection), options.emit)
+        return builder.build(), snapshot
+
+    def pulled(
+        self, collection: str, emit: Mapping[str, Any], note: NoteTags | None = None
+    ) -> tuple[MatchSetBuilder, dict[str, Any]]:
+        """Return what a collection of the data Executor emits, perhaps nothing, and what exactly it was.
+
+        Args:
+            collection: Its name.
+            emit: Parameters of ``/pack``.
+            note: Receives the rows of anchors and their tags as JSON, pack by pack.
+
+        Raises:
+            MatchDataError: If it cannot be pulled.
+            OptionError: If the data Executor does not take the parameters.
+        """
         builder = self._service.encoding.builder()
-        asked = {**options.emit, "collection": options.collection, "kind": self._service.encoding.kind}
+
+        def take(pack: Pack) -> None:
+            rows = builder.extend(pack)
+            if note is not None:
+                note(rows, pack.anchor_tags)
+
+        return builder, self.read(collection, emit, take)
+
+    def read(self, collection: str, emit: Mapping[str, Any], take: Callable[[Pack], None]) -> dict[str, Any]:
+        """Give each pack of a collection to somebody, and return what exactly they were; see :meth:`pulled`."""
+        asked = {**emit, "collection": collection, "kind": self._service.encoding.kind}
         packs = PackStream(FlowClient(str(self._match_data)), asked)
         try:
             for pack in packs:
-                builder.extend(pack)
+                take(pack)
         except ConnectionError as error:
             raise StreamError(
-                f"{options.collection!r} cannot be pulled from {self._match_data}: {str(error).removesuffix('None').strip()}"
+                f"{collection!r} cannot be pulled from {self._match_data}: {str(error).removesuffix('None').strip()}"
             ) from error
-        return builder.build(), packs.snapshot
+        return packs.snapshot
 
 
 def reports(found: list[dict[str, Any]], name: str) -> DocList[Report]:

@@ -72,7 +72,17 @@ class Version:
             ) from error
 
     def load(self, spec: EncoderSpec) -> Encoder:
-        """Return the encoder, after checking every file.
+        """Return the encoder, after :meth:`check`.
+
+        Raises:
+            DamagedVersionError: As :meth:`check`.
+            EncoderError: If the weights do not fit.
+        """
+        self.check(spec)
+        return load_encoder(spec, self.folder)
+
+    def check(self, spec: EncoderSpec) -> None:
+        """Return if every file is as it was registered.
 
         Args:
             spec: The encoder that the caller named; a version of another one is refused, since building that one
@@ -81,7 +91,6 @@ class Version:
         Raises:
             DamagedVersionError: If a file is missing, changed or new, or the version is of another encoder, or of a
                 later library.
-            EncoderError: If the weights do not fit.
         """
         if self.about.get("format", FORMAT) != FORMAT or _is_later(str(self.about.get("library"))):
             raise DamagedVersionError(
@@ -99,7 +108,6 @@ class Version:
                 f"{self.folder}: not as registered: {', '.join(changed)}; restore the folder from a copy, or name "
                 "another version in active.json beside versions/"
             )
-        return load_encoder(spec, self.folder)
 
 
 def write_version(folder: Path, spec: EncoderSpec, about: Mapping[str, Any]) -> Version:

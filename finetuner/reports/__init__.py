@@ -7,5 +7,6 @@
 
 from finetuner.reports.making import report
 from finetuner.reports.report import Report
+from finetuner.reports.runs import of_run, saved
 
-__all__ = ["Report", "report"]
+__all__ = ["Report", "of_run", "report", "saved"]

@@ -1,5 +1,6 @@
 """Queries that the candidate won and lost, and some drawn by chance, with what is ranked for them."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 
 import numpy as np
@@ -10,7 +11,6 @@ from finetuner.reports.embedded import Embedded
 from finetuner.reports.findings import Chosen, Example, Place, Ranking
 from finetuner.reports.measuring import LEVEL, Scored
 from finetuner.reports.pictures import shown
-from finetuner.training.compare import PRIMARY
 
 EACH = 5
 """Examples of those won, and of those lost; the largest differences."""
@@ -20,6 +20,9 @@ DRAWN = 4
 
 TOP = 6
 """Places of a ranking that are shown."""
+
+PICTURES = 3 * 2**19
+"""Characters of the pictures of all examples, at most: 1.5 MB."""
 
 
 def examples(
@@ -31,17 +34,19 @@ def examples(
     gain = np.zeros(len(found.anchors)) if rival is None else found.gain(rival)
 
     def ranking(name: str, query: int) -> Ranking:
-        score = float(found.scores[name][PRIMARY][query])
+        score = float(found.scores[name][found.metric][query])
         return _ranking(encoders[name], matches, int(found.anchors[query]), found.over, score)
 
-    return tuple(
-        Example(
-            chosen=why,
-            anchor=shown(matches, int(matches.anchors[found.anchors[query]])),
-            before=None if rival is None else ranking(rival, query),
-            after=ranking(candidate, query),
-        )
-        for why, query in _chosen(gain, seed)
+    return _within(
+        [
+            Example(
+                chosen=why,
+                anchor=shown(matches, int(matches.anchors[found.anchors[query]])),
+                before=None if rival is None else ranking(rival, query),
+                after=ranking(candidate, query),
+            )
+            for why, query in _chosen(gain, seed)
+        ]
     )
 
 
@@ -55,6 +60,28 @@ def _chosen(gain: Floats, seed: int) -> Iterator[tuple[Chosen, int]]:
     others = np.setdiff1d(np.arange(len(gain)), [*won, *lost])
     drawn = np.random.default_rng(seed).permutation(others)[:DRAWN]
     yield from (("drawn", int(query)) for query in drawn)
+
+
+def _within(made: list[Example]) -> tuple[Example, ...]:
+    """Return examples whose pictures are not too much for a page: of each kind the first ones, as evenly as may be."""
+    place: Counter[Chosen] = Counter()
+    places = []
+    for one in made:
+        places.append(place[one.chosen])
+        place[one.chosen] += 1
+    total, kept = 0, set[int]()
+    for at in sorted(range(len(made)), key=lambda at: places[at]):
+        total += _characters(made[at])
+        if total > PICTURES and kept:
+            break
+        kept.add(at)
+    return tuple(one for at, one in enumerate(made) if at in kept)
+
+
+def _characters(example: Example) -> int:
+    rankings = [one for one in (example.before, example.after) if one is not None]
+    all_shown = [example.anchor, *(place.content for ranking in rankings for place in ranking.top)]
+    return sum(len(one.picture or "") for one in all_shown)
 
 
 def _ranking(of: Embedded, matches: MatchSet, anchor: int, over: Over, score: float) -> Ranking:

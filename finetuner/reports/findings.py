@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from finetuner.evaluation import Over
+from finetuner.reports.promotion import Promotion
 from finetuner.significance import Difference
 
 Means = Mapping[str, Mapping[str, float]]
@@ -71,9 +72,10 @@ class View:
         over: What each anchor ranks: its ``judged`` matches (condensed), or the whole ``corpus``, in which what is
             unjudged counts as irrelevant (strict).
         anchors: Anchors that were ranked: those with a positive, and if only ``judged`` matches are, a negative too.
+        not_drawn: Anchors that could be ranked as well, and that a draw left out.
         excluded: All others.
-        unjudged: By encoder, the share of the first 10 places that nobody judged for the anchor, 0 to 1, in the rankings
-            of up to 500 anchors that are drawn; nothing for ``judged``.
+        unjudged: By encoder, the share of the first 10 places in the corpus that nobody judged for the anchor, 0 to 1, in
+            the rankings of up to 500 anchors that are drawn; nothing for ``judged`` if there is another view.
         metrics: The means by encoder and metric.
         differences: By each encoder but the candidate, and by metric, candidate - encoder.
         tallies: By each encoder but the candidate, in the metric that decides.
@@ -85,6 +87,7 @@ class View:
 
     over: Over
     anchors: int
+    not_drawn: int
     excluded: int
     unjudged: Mapping[str, float]
     metrics: Means
@@ -202,13 +205,15 @@ class Findings:
         library: The version of the library that made it.
         seed: Decided resamples, flips and draws.
         encoders: Their names; the last one is the candidate.
-        metric: The metric that decides, as it does in a training: ``map``.
+        metric: The metric that decides.
+        confidence: How often an interval shall hold the true mean.
         over: What is ranked in the view that decides.
         data: What the encoders were asked about.
         views: One or two, the deciding one first.
         examples: Queries won, lost, and drawn by chance, from the view that decides.
         planes: Of the encoder before the candidate, if there is one, and of the candidate.
         epochs: Those of the training, if its events were given.
+        promotion: What becomes of the candidate, as far as it was told.
     """
 
     title: str
@@ -216,12 +221,14 @@ class Findings:
     seed: int
     encoders: tuple[str, ...]
     metric: str
+    confidence: float
     over: Over
     data: Data
     views: tuple[View, ...]
     examples: tuple[Example, ...]
     planes: tuple[Plane, ...]
     epochs: tuple[Epoch, ...]
+    promotion: Promotion
 
     @property
     def candidate(self) -> str:

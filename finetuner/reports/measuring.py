@@ -34,34 +34,64 @@ class Scored:
 
     Attributes:
         over: What each anchor ranks.
+        metric: The metric that decides.
         anchors: Indices of the anchors that are ranked, ascending, (Q,).
+        not_drawn: How many more could be ranked.
         scores: By encoder and metric, the value of each query, (Q,).
         recall: By encoder, (k, mean recall@k), for more k than were asked for.
     """
 
     over: Over
+    metric: str
     anchors: Rows
+    not_drawn: int
     scores: Mapping[str, Scores]
     recall: Mapping[str, tuple[tuple[int, float], ...]]
 
     def gain(self, rival: str) -> Floats:
         """Return what the last encoder gains over another one, in the metric that decides, (Q,)."""
-        return np.subtract(list(self.scores.values())[-1][PRIMARY], self.scores[rival][PRIMARY])
+        return np.subtract(list(self.scores.values())[-1][self.metric], self.scores[rival][self.metric])
 
 
-def scored(encoders: Mapping[str, Embedded], matches: MatchSet, over: Over, ks: Ks) -> Scored:
-    """Return what each encoder scores for each anchor that can be ranked."""
-    anchors = rankable(matches, over)
+@dataclass(frozen=True)
+class Asked:
+    """What is asked of encoders.
+
+    Attributes:
+        ks: Ranks at which metrics are cut.
+        metric: The metric that decides; in :attr:`names`.
+        confidence: How often an interval shall hold the true mean.
+        seed: Decides resamples, flips and draws.
+    """
+
+    ks: Ks
+    metric: str
+    confidence: float
+    seed: int
+
+    @property
+    def names(self) -> list[str]:
+        """The metrics that are told."""
+        cut = [f"{metric}@{k}" for metric in ("hit", "recall", "ndcg") for k in sorted(set(self.ks))]
+        return [PRIMARY, "mrr", "map@r", "r_precision", *cut]
+
+
+def scored(
+    encoders: Mapping[str, Embedded], matches: MatchSet, over: Over, asked: Asked, *, most: int | None = None
+) -> Scored:
+    """Return what each encoder scores for each anchor that can be ranked, or for so many at most, which are drawn."""
+    able = rankable(matches, over)
+    anchors = np.sort(np.random.default_rng(asked.seed).permutation(able)[:most])
     asking = matches.only(anchors)
     longest = int(np.diff(asking.offsets).max()) if over == "judged" else len(matches.ids) - 1
-    grid = sorted({*ks, *(k for k in _GRID if k < longest), min(longest, _GRID[-1])})
+    grid = sorted({*asked.ks, *(k for k in _GRID if k < longest), min(longest, _GRID[-1])})
     scores, recall = {}, {}
     for name, of in encoders.items():
         queries = None if of.queries is None else of.queries[anchors]
         metrics = by_judgements(of.documents, asking, over=over, queries=queries, ks=grid)
         recall[name] = tuple((k, float(metrics.per_query[f"recall@{k}"].mean())) for k in grid)
-        scores[name] = {metric: metrics.per_query[metric] for metric in _names(ks)}
-    return Scored(over, anchors, scores, recall)
+        scores[name] = {metric: metrics.per_query[metric] for metric in asked.names}
+    return Scored(over, asked.metric, anchors, len(able) - len(anchors), scores, recall)
 
 
 def view(
@@ -69,30 +99,31 @@ def view(
     encoders: Mapping[str, Embedded],
     matches: MatchSet,
     segments: Mapping[str, str] | None,
-    seed: int,
+    asked: Asked,
+    *,
+    alone: bool,
 ) -> View:
-    """Return what is told of encoders that rank for the same anchors."""
+    """Return what is told of encoders that rank for the same anchors, alone or beside another view."""
     *rivals, candidate = found.scores
     ours = found.scores[candidate]
-    told, left_out, unnamed = _segments(found, matches, segments or {}, seed)
+    told, left_out, unnamed = _segments(found, matches, segments or {}, asked)
     return View(
         over=found.over,
         anchors=len(found.anchors),
-        excluded=len(matches) - len(found.anchors),
-        unjudged=_unjudged(encoders, matches, found, seed),
+        not_drawn=found.not_drawn,
+        excluded=len(matches) - len(found.anchors) - found.not_drawn,
+        unjudged=_unjudged(encoders, matches, found, asked.seed) if alone or found.over == "corpus" else {},
         metrics=_means(found.scores, slice(None)),
-        differences={name: paired_differences(ours, found.scores[name], seed=seed) for name in rivals},
+        differences={
+            name: paired_differences(ours, found.scores[name], seed=asked.seed, confidence=asked.confidence)
+            for name in rivals
+        },
         tallies={name: _tally(found.gain(name)) for name in rivals},
         recall=found.recall,
         segments=told,
         segments_left_out=left_out,
         unnamed=unnamed,
     )
-
-
-def _names(ks: Ks) -> list[str]:
-    cut = [f"{metric}@{k}" for metric in ("hit", "recall", "ndcg") for k in sorted(set(ks))]
-    return [PRIMARY, "mrr", "map@r", "r_precision", *cut]
 
 
 def _means(scores: Mapping[str, Scores], some: Rows | slice) -> dict[str, dict[str, float]]:
@@ -108,7 +139,7 @@ def _tally(gain: Floats) -> Tally:
 
 
 def _segments(
-    found: Scored, matches: MatchSet, segments: Mapping[str, str], seed: int
+    found: Scored, matches: MatchSet, segments: Mapping[str, str], asked: Asked
 ) -> tuple[tuple[Segment, ...], int, int]:
     """Return the largest segments, how many there are beyond those, and how many anchors are in none."""
     names: Sequence[str | None] = [segments.get(matches.ids[row]) for row in matches.anchors[found.anchors]]
@@ -117,26 +148,26 @@ def _segments(
         if name is not None:
             members.setdefault(str(name), []).append(query)
     largest = sorted(members.items(), key=lambda one: (-len(one[1]), one[0]))
-    told = tuple(_segment(name, np.array(some), found, seed) for name, some in largest[:SEGMENTS])
+    told = tuple(_segment(name, np.array(some), found, asked) for name, some in largest[:SEGMENTS])
     return told, len(largest[SEGMENTS:]), names.count(None)
 
 
-def _segment(name: str, some: Rows, found: Scored, seed: int) -> Segment:
+def _segment(name: str, some: Rows, found: Scored, asked: Asked) -> Segment:
     *rivals, candidate = found.scores
-    ours = {PRIMARY: found.scores[candidate][PRIMARY][some]}
+    metric = asked.metric
+    ours = {metric: found.scores[candidate][metric][some]}
     differences: dict[str, Difference] = {}
     for rival in rivals:
-        theirs = {PRIMARY: found.scores[rival][PRIMARY][some]}
-        differences[rival] = paired_differences(ours, theirs, seed=seed)[PRIMARY]
+        theirs = {metric: found.scores[rival][metric][some]}
+        told = paired_differences(ours, theirs, seed=asked.seed, confidence=asked.confidence)
+        differences[rival] = told[metric]
     return Segment(name, len(some), _means(found.scores, some), differences)
 
 
 def _unjudged(
     encoders: Mapping[str, Embedded], matches: MatchSet, found: Scored, seed: int
 ) -> dict[str, float]:
-    """Return the share of each encoder's first places that nobody judged."""
-    if found.over == "judged":
-        return {}
+    """Return the share of each encoder's first places in the corpus that nobody judged."""
     drawn = np.random.default_rng(seed).permutation(found.anchors)[:_ASKED]
     rows = matches.anchors[drawn]
     known = matches.anchor_of * len(matches.ids) + matches.matches

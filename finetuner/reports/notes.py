@@ -14,8 +14,8 @@ _NOTES = {
     "nDCG@k": "Σ gain(i) / log2(i + 1) over the first k, divided by that of the best order. The gain is the label itself.",
     "Relevant": "A label above 0. A label of 0 judges nothing. Distance is 1 - cosine; at equal distance the irrelevant "
     "come first.",
-    "Interval": f"The 95 % percentile interval of the paired bootstrap: anchors are drawn with replacement, {RESAMPLES:,} "
-    "times. Blue lies above 0, red below.",
+    "Interval": f"The percentile interval of the paired bootstrap: anchors are drawn with replacement, {RESAMPLES:,} times. "
+    "Blue lies above 0, red below.",
     "p": f"How often chance alone makes a mean difference at least as large, in either direction: signs of the anchors' "
     f"differences are flipped, {FLIPS:,} times, or in all ways if there are fewer. It is not corrected for the number of rows.",
 }

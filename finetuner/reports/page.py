@@ -4,13 +4,14 @@ from collections.abc import Mapping
 
 from finetuner.lifecycle.gate import FEWEST
 from finetuner.reports.charts import STROKES, colour, curves, dot, scatter, shares, swatch, verdict
+from finetuner.reports.deciding import decided, deciding
 from finetuner.reports.findings import Findings, Plane, View
 from finetuner.reports.markup import Child, Markup, document, element
 from finetuner.reports.notes import notes
 from finetuner.reports.queries import queries
 from finetuner.reports.style import STYLE
 from finetuner.reports.tables import metric_table, segment_table
-from finetuner.reports.words import count, metric_name, p_value, signed
+from finetuner.reports.words import count, metric_name, p_value, percent, signed
 
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
@@ -27,6 +28,7 @@ def page(found: Findings) -> str:
         "main",
         _opening(found),
         [_view(view, found) for view in found.views],
+        deciding(found),
         queries(found),
         _maps(found),
         _training(found),
@@ -55,7 +57,8 @@ def _opening(found: Findings) -> Child:
     few = None
     if view.anchors < FEWEST:
         few = element("p", f"So few anchors cannot tell encoders apart; {FEWEST} are the least that can.")
-    return [element("h1", found.title), element("p", about, class_="about"), leads, few]
+    gate = decided(found.promotion.decision)
+    return [element("h1", found.title), element("p", about, class_="about"), leads, few, gate]
 
 
 def _gain(rival: str, view: View, found: Findings) -> Child:
@@ -71,8 +74,8 @@ def _gain(rival: str, view: View, found: Findings) -> Child:
         element("b", said, class_=verdict(difference)),
         " ",
         element("b", rival),
-        f": {name} {before:.3f} → {after:.3f}, {signed(difference.mean)} (95\N{NO-BREAK SPACE}% interval {signed(difference.low)} to "
-        f"{signed(difference.high)}, {p_value(difference.p)}) {_asked(view)}.",
+        f": {name} {before:.3f} → {after:.3f}, {signed(difference.mean)} ({percent(found.confidence)} interval "
+        f"{signed(difference.low)} to {signed(difference.high)}, {p_value(difference.p)}) {_asked(view)}.",
     ]
 
 
@@ -90,20 +93,24 @@ def _asked(view: View) -> str:
 
 def _view(view: View, found: Findings) -> Child:
     decides = " This is what decides." if view is found.views[0] and len(found.views) > 1 else ""
-    asked = f"{view.anchors:,} of {count(view.anchors + view.excluded, 'anchor')}"
+    able = view.anchors + view.not_drawn
+    asked = f"{able:,} of {count(able + view.excluded, 'anchor')}"
+    who = f"{view.anchors:,} of these, drawn by chance, are asked." if view.not_drawn else "They are asked."
+    shares = ", ".join(f"{name} {share:.0%}" for name, share in view.unjudged.items())
     if view.over == "judged":
         heading = "Among judged matches (condensed)"
         told = (
             "Each anchor ranks its own judged matches. What nobody judged is left out, so it speaks neither for nor against an "
-            f"encoder. {asked} have a positive and a negative match, and are asked."
+            f"encoder. {asked} have a positive and a negative match. {who}"
         )
+        if shares:
+            told += f" Among the first 10 places of all contents nobody judged: {shares}."
     else:
         heading = "Among all contents (strict)"
-        shares = ", ".join(f"{name} {share:.0%}" for name, share in view.unjudged.items())
         told = (
-            "Each anchor ranks all contents but itself. What nobody judged for it counts as irrelevant, though some of it "
+            f"Each anchor ranks all {found.data.contents:,} contents but itself. What nobody judged for it counts as irrelevant, though some of it "
             "may be relevant: then the figures are too low, most of all for an encoder that finds what nobody looked at. Among "
-            f"the first 10 places nobody judged: {shares}. {asked} have a positive match, and are asked."
+            f"the first 10 places nobody judged: {shares}. {asked} have a positive match. {who}"
         )
     return element(
         "section",

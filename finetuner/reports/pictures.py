@@ -17,7 +17,7 @@ from finetuner.reports.findings import Shown
 LONGEST = 400
 """Characters of a text that are shown, at most."""
 
-LARGEST = 96
+LARGEST = 64
 """Pixels of a picture in either direction, at most."""
 
 _NUMBERS = 8  # of an array that is no picture

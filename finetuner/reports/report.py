@@ -22,7 +22,7 @@ class Report(Findings):
 
     def as_html(self) -> str:
         """Return the page: one file, which needs neither a network nor a script."""
-        return page(self)
+        return _writable(page(self))
 
     def save(self, folder: str | Path) -> None:
         """Write ``report.json`` and ``report.html`` into a folder, which is made if it is not there."""
@@ -31,7 +31,7 @@ class Report(Findings):
         data = json.dumps(self.as_dict(), ensure_ascii=False, indent=1, allow_nan=False)
         for name, text in (("report.json", data + "\n"), ("report.html", self.as_html())):
             aside = path / f"{name}.part"
-            aside.write_text(text, encoding="utf-8", errors="backslashreplace")
+            aside.write_text(text, encoding="utf-8")
             aside.replace(path / name)
 
     def _repr_html_(self) -> str:
@@ -40,10 +40,17 @@ class Report(Findings):
         return f'<iframe title="report" srcdoc="{inside}" style="width:100%;height:48rem;border:0"></iframe>'
 
 
+def _writable(text: str) -> str:
+    """Return a text with half characters, which no encoding knows, written out."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def _plain(value: Any) -> Any:
-    """Return data without pictures, and with None for a number that JSON does not know."""
+    """Return data without pictures, with None for a number that JSON does not know, and texts that can be written."""
     if isinstance(value, dict):
         return {name: _plain(one) for name, one in value.items() if name != "picture"}
     if isinstance(value, list | tuple):
         return [_plain(one) for one in value]
+    if isinstance(value, str):
+        return _writable(value)
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -37,6 +37,9 @@ figure { margin: 0; }
 .chart .name { font-size: 13px; font-weight: 600; fill: #111; stroke: #fff; stroke-width: 3.5px; paint-order: stroke; }
 .dots { fill: none; stroke-width: 5px; stroke-linecap: round; stroke-opacity: .75; }
 .joins { fill: none; stroke: #9a9a9a; stroke-width: .7px; }
+.gate { font-size: 1.05rem; margin-top: 1rem; } .gate:empty { display: none; }
+.taken { font-weight: 700; background: #f2f6fb; } .lost { display: block; color: var(--soft); font-size: .85rem; }
+.difference.unproven { grid-template-columns: 3.6rem 8.9rem 7rem; }
 .shares { display: block; width: 100%; max-width: 32rem; height: .9rem; margin: .3rem 0 .2rem; }
 .legend { display: flex; flex-wrap: wrap; gap: .2rem 1.1rem; list-style: none; padding: 0; margin: .4rem 0; font-size: .9rem; }
 .legend li { overflow-wrap: anywhere; }

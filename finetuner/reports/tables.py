@@ -5,14 +5,14 @@ from collections.abc import Iterable
 from finetuner.reports.charts import interval, verdict
 from finetuner.reports.findings import Findings, View
 from finetuner.reports.markup import Child, Markup, element
-from finetuner.reports.words import MINUS, metric_name, p_value, signed
+from finetuner.reports.words import MINUS, metric_name, p_value, percent, signed
 from finetuner.significance import Difference
 
 
 def metric_table(view: View, found: Findings) -> Markup:
     """Return a row for each metric: its mean by encoder, and how the candidate differs."""
     rivals = found.rivals
-    ends = _ends(one for of in view.differences.values() for one in of.values())
+    ends = ends_of(one for of in view.differences.values() for one in of.values())
     rows = [
         element(
             "tr",
@@ -25,7 +25,11 @@ def metric_table(view: View, found: Findings) -> Markup:
     ]
     caption = (
         "Means over the anchors, 0 to 1, higher is better"
-        + ("; and differences with their 95\N{NO-BREAK SPACE}% intervals and p-values" if rivals else "")
+        + (
+            f"; and differences with their {percent(found.confidence)} intervals and p-values"
+            if rivals
+            else ""
+        )
         + (f". {metric_name(found.metric)} decides." if view is found.views[0] else ".")
     )
     return _table(caption, [element("th", "metric", scope="col")], rows, found, "Metrics")
@@ -33,7 +37,7 @@ def metric_table(view: View, found: Findings) -> Markup:
 
 def segment_table(view: View, found: Findings) -> Child:
     """Return a row for each segment: the metric that decides by encoder, and how the candidate differs."""
-    ends = _ends(one for segment in view.segments for one in segment.differences.values())
+    ends = ends_of(one for segment in view.segments for one in segment.differences.values())
     rows = [
         element(
             "tr",
@@ -50,7 +54,8 @@ def segment_table(view: View, found: Findings) -> Child:
     if view.unnamed:
         told.append(f"{view.unnamed:,} of the anchors are in no segment.")
     if view.differences:
-        told.append("Of many segments one in twenty is clearly better or worse by chance alone.")
+        by_chance = percent(round(1 - found.confidence, 6))
+        told.append(f"Of many segments {by_chance} are clearly better or worse by chance alone.")
     head = [element("th", "segment", scope="col"), element("th", "anchors", scope="col")]
     return [element("h3", "By segment"), _table(" ".join(told), head, rows, found, "Segments")]
 
@@ -65,7 +70,11 @@ def _table(caption: str, first: list[Markup], rows: list[Markup], found: Finding
     # several differences side by side are each narrow and high
     several = "several" if len(differences) > 1 else None
     table = element("table", element("caption", caption), head, element("tbody", rows), class_=several)
-    # what scrolls can be reached with the keyboard
+    return scrolled(table, about)
+
+
+def scrolled(table: Markup, about: str) -> Markup:
+    """Return a table that scrolls by itself where the page is narrow; what scrolls can be reached with the keyboard."""
     return element("div", table, class_="scroll", tabindex=0, role="region", aria_label=about)
 
 
@@ -81,7 +90,7 @@ def _difference(difference: Difference, ends: tuple[float, float]) -> Markup:
     return element("td", told, class_="against")
 
 
-def _ends(differences: Iterable[Difference]) -> tuple[float, float]:
+def ends_of(differences: Iterable[Difference]) -> tuple[float, float]:
     """Return which differences are at the ends of the bars of a table."""
     intervals = list(differences)
     low, high = min([0.0, *(one.low for one in intervals)]), max([0.0, *(one.high for one in intervals)])

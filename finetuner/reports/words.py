@@ -19,6 +19,11 @@ def signed(number: float) -> str:
     return f"{number:+.3f}".replace("-", MINUS) if round(number, 3) else "0.000"
 
 
+def percent(share: float) -> str:
+    """Return a share as it is written for people, on one line: 0.95 is 95 %."""
+    return f"{100 * share:g}\N{NO-BREAK SPACE}%"
+
+
 def p_value(p: float) -> str:
     """Return a p-value with three digits, or what it is below."""
     return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"

@@ -10,6 +10,9 @@ from finetuner.lifecycle.watch import Watch
 from finetuner.models import EncoderSpec
 from finetuner.service.encoding import Encoding
 from finetuner.service.judging import Judging
+from finetuner.service.reembedding import Reembedding
+from finetuner.service.shadowing import Shadowing
+from finetuner.service.spaces import VersionSpaces
 from finetuner.service.tuning import Tuning
 from finetuner.service.versions import Versions
 from finetuner.service_settings import ServiceSettings
@@ -37,9 +40,12 @@ class TuningService:
     Attributes:
         spec: The encoder.
         encoding: Documents into embeddings.
+        spaces: Embeddings of a version in the space of another one.
+        reembedding: Collections embedded again, to rebuild an index.
         tuning: Runs.
         versions: What is known of versions, and which one serves.
         judging: Versions side by side.
+        shadowing: A version that embeds, too, and answers nobody.
     """
 
     def __init__(self, folder: Path, settings: ServiceSettings) -> None:
@@ -51,8 +57,12 @@ class TuningService:
         with contextlib.ExitStack() as if_it_fails:
             if_it_fails.callback(self._registry.release)
             begin(self._registry, self.spec, seed=settings.seed)
-            self._live = Live(self._registry, self.spec, batch_size=settings.batch_size)
+            self._live = Live(
+                self._registry, self.spec, batch_size=settings.batch_size, keep_warm=settings.keep_warm
+            )
             self.encoding = Encoding(self._live)
+            self.spaces = VersionSpaces(self._registry)
+            self.reembedding = Reembedding(self._registry, self.spec, self.spaces, cache)
             self.tuning = Tuning(
                 folder,
                 settings,
@@ -70,6 +80,7 @@ class TuningService:
             )
             self.versions = Versions(self._registry, self._live, self._watch)
             self.judging = Judging(self._registry, self.spec, cache)
+            self.shadowing = Shadowing(self._registry, self.spec, self._live)
             self._watch.start()
             if_it_fails.pop_all()
 
@@ -79,11 +90,14 @@ class TuningService:
         return self._live.version
 
     def _retire(self) -> None:
-        """Delete the versions that are no longer kept; those that a run may yet start from are."""
-        self._registry.retire(self._keep_versions, needed_versions(self.tuning.runs()))
+        """Delete the versions that are no longer kept; those that a run may yet start from are, and one in the shadow."""
+        needed = {*needed_versions(self.tuning.runs()), *self.shadowing.versions}
+        if self._registry.retire(self._keep_versions, needed):
+            self._live.drop_deleted()
 
     def close(self) -> None:
         """Stop the run that is training, if any: it goes on at the next start; and let go of the registry."""
         self._watch.close()
+        self.shadowing.close()
         self.tuning.step_down()
         self._registry.release()

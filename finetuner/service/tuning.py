@@ -1,18 +1,22 @@
 """Runs of the service: what they start from, and what becomes of their results."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from finetuner.continual.due import Earlier, last_of, position_of
+from finetuner.continual.options import ContinualOptions
+from finetuner.continual.since import Since
 from finetuner.errors import ReplicaError
-from finetuner.lifecycle import Decision, Live, Registry, Version, decide, unless_overtaken
+from finetuner.lifecycle import Decision, Gate, Live, Registry, Version, decide, unless_overtaken
 from finetuner.lifecycle.audit import was_promoted
 from finetuner.matches import MatchSet
 from finetuner.models import EncoderSpec
 from finetuner.service_settings import ServiceSettings
 from finetuner.training.listing import run_in, runs_in
 from finetuner.training.outcome import Outcome
-from finetuner.training.run_folder import RunFolder
+from finetuner.training.run_folder import FINAL, RunFolder, state_after
 from finetuner.training.run_options import RunOptions
 from finetuner.training.runs import Guard, Runs
 
@@ -41,6 +45,7 @@ class Tuning:
     ) -> None:
         self._folder = folder / "runs"
         self._keep = settings.keep_runs
+        self._guards = settings.guards
         self._shared = settings.registry is not None
         self._spec = spec
         self._registry = registry
@@ -74,8 +79,12 @@ class Tuning:
             )
         return runs
 
-    def create_run(self, options: RunOptions, run_id: str | None = None) -> tuple[RunFolder, bool]:
+    def create_run(
+        self, options: RunOptions, run_id: str | None = None, continual: ContinualOptions | None = None
+    ) -> tuple[RunFolder, bool]:
         """Write a new run that waits for its data; the same id again is the same run.
+
+        Its task names its guards, those of the operator among them.
 
         Returns:
             The run, and whether it is new.
@@ -87,13 +96,47 @@ class Tuning:
         """
         runs = self._held()
         self._registry.get(options.parent)  # one that is not there is told at once
+        asked = continual or ContinualOptions()
         task = {
             **options.as_task(),
+            **asked.copy(update={"guards": self.guards(asked)}).as_task(),
             "encoder": self._spec.as_dict(),
             "versions": str(self._registry.folder),
             **self._features,
         }
         return runs.create(task, run_id)
+
+    def guards(self, asked: ContinualOptions) -> list[str]:
+        """Return the collections that a run must not make worse: those asked for, then those of the operator."""
+        return list(dict.fromkeys([*asked.guards, *self._guards]))
+
+    def since(self, asked: str, collection: str) -> Since:
+        """Return since when a run is to learn what is new in a collection.
+
+        Args:
+            asked: A version's name, base, active, or a position.
+            collection: The collection.
+
+        Raises:
+            UnknownVersionError: If there is no such version.
+            OptionError: If it did not learn from that collection.
+        """
+        if asked.isdecimal():
+            return Since(int(asked))
+        version = self._registry.get(asked)
+        return Since.of_version(version.name, version.about, collection)
+
+    def last_automatic(self, collection: str) -> Earlier | None:
+        """Return the run that was last started by itself on a collection; of those kept elsewhere, that made a version."""
+        versions = (one.about for one in self._registry.versions() if isinstance(one, Version))
+        found = {about["run"]: Earlier(0, about["run_began"]) for about in versions if about.get("run_began")}
+        for run in self.runs():
+            if position_of(run.id, collection) is not None:
+                events = run.events()
+                time = events[0]["time"] if events else 0.0
+                found[run.id] = Earlier(0, time, state_after(events) in FINAL)
+        at = ((position_of(name, collection), run) for name, run in found.items())
+        return last_of(replace(run, position=position) for position, run in at if position is not None)
 
     def start_run(
         self,
@@ -160,7 +203,8 @@ class Tuning:
 
     def _finish(self, run: RunFolder) -> dict[str, Any]:
         """Register the result of a run, and let the gate decide whether it serves from now on."""
-        outcome, policy = Outcome.of(run), run.task()["promote"]
+        outcome, task = Outcome.of(run), run.task()
+        policy = task["promote"]
         with self._live.swapping:
             # there is one already if the service died before it could say so
             versions = (one for one in self._registry.versions() if isinstance(one, Version))
@@ -171,7 +215,8 @@ class Tuning:
                     **version.about["gate"],
                 }  # who has gone back since then meant it
             if version is None:
-                decision = decide(outcome.evaluation, policy, rival=outcome.rival)
+                asked = Gate(policy, task["min_gain"], task["guard_margin"])
+                decision = decide(outcome.evaluation, asked, rival=outcome.rival)
             else:
                 decision = Decision(version.about["gate"]["promoted"], version.about["gate"]["reason"])
             decision = unless_overtaken(decision, policy, rival=outcome.rival, active=self._live.version)

@@ -15,12 +15,19 @@ from finetuner.store.database import AnyRow, erase, open_engine, transaction
 from finetuner.store.deleting import delete_collection, delete_documents, lock_all
 from finetuner.store.feeding import FeedWriter
 from finetuner.store.history import read_feeds
-from finetuner.store.overview import CollectionInfo, newest_position, read_collections, read_contradictions
+from finetuner.store.overview import (
+    CollectionInfo,
+    CollectionNews,
+    newest_position,
+    read_collections,
+    read_contradictions,
+    read_news,
+)
 from finetuner.store.reading import Asked, Chosen, PackReader
 from finetuner.store.report import Deleted, FeedReport
 from finetuner.store.schema import collections
 
-__all__ = ["CollectionInfo", "Deleted", "FeedReport", "MatchStore"]
+__all__ = ["CollectionInfo", "CollectionNews", "Deleted", "FeedReport", "MatchStore"]
 
 _COLLECTION = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
@@ -213,6 +220,15 @@ class MatchStore:
         """Return all collections by name, with how much they hold."""
         with transaction(self._engine) as connection:
             return read_collections(connection)
+
+    def news(self, collection: str, since: int) -> CollectionNews:
+        """Return what has come to a collection after a position.
+
+        Raises:
+            UnknownCollectionError: If there is no such collection.
+        """
+        with transaction(self._engine) as connection:
+            return read_news(connection, _find(connection, collection), since)
 
     def close(self) -> None:
         """Close the database; streams that are still read keep their connection until they end."""

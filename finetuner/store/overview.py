@@ -69,6 +69,36 @@ def _brought() -> "ColumnElement[bool]":
     return and_(feeds.c.collection_id == judgements.c.collection_id, feeds.c.position == judgements.c.feed)
 
 
+@dataclass(frozen=True)
+class CollectionNews:
+    """What has come to a collection since a position.
+
+    Attributes:
+        name: Its name.
+        position: Number of its newest feed.
+        new_judgements: Judgements that came after the position and were not deleted; one that changes an earlier one
+            counts, a match that nobody judged does not.
+    """
+
+    name: str
+    position: int
+    new_judgements: int
+
+
+def read_news(connection: Connection, collection: AnyRow, since: int) -> CollectionNews:
+    """Return what has come since a position; where nothing has, no judgement is read."""
+    newest = newest_position(connection, collection)
+    if newest <= since:
+        return CollectionNews(collection.name, newest, 0)
+    query = (
+        select(func.count())
+        .select_from(judgements)
+        .where(judgements.c.collection_id == collection.id)
+        .where(judgements.c.feed > since, judgements.c.label.is_not(None))
+    )
+    return CollectionNews(collection.name, newest, int(connection.execute(query).scalar() or 0))
+
+
 def newest_position(connection: Connection, collection: AnyRow) -> int:
     """Return the number of a collection's newest feed."""
     query = select(func.max(feeds.c.position)).where(feeds.c.collection_id == collection.id)

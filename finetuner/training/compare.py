@@ -12,7 +12,7 @@ from finetuner.matches import MatchSet, Rows
 from finetuner.models import Embeddings, Encoder, Side
 
 PRIMARY = "map"
-"""The metric that decides."""
+"""The metric that decides unless another is named."""
 
 PORTION = 4096
 """Contents of which a copy is in memory while they are embedded."""
@@ -45,7 +45,13 @@ def evaluate(
 
 
 def compare(
-    encoders: Mapping[str, Encoder], holdout: MatchSet, *, seed: int, cache: FeatureCache | None = None
+    encoders: Mapping[str, Encoder],
+    holdout: MatchSet,
+    *,
+    seed: int,
+    primary: str = PRIMARY,
+    confidence: float = 0.95,
+    cache: FeatureCache | None = None,
 ) -> dict[str, Any]:
     """Return how encoders rank for the same held-out anchors.
 
@@ -53,27 +59,30 @@ def compare(
         encoders: By name; the last one is the candidate.
         holdout: The anchors.
         seed: Decides the resamples of the bootstrap.
+        primary: The metric in which gains are told.
+        confidence: Of their intervals.
         cache: Where what modules make of contents is kept, and found again; None if it is not worth it.
 
     Returns:
         ``anchors``, the number of anchors that could be ranked; ``metrics``, the means by encoder and metric; and
-        ``gain``, for each encoder but the last the difference last - encoder in MAP as (mean, low, high) with a
-        95 % interval of the paired bootstrap.
+        ``gain``, for each encoder but the last the difference last - encoder in the primary metric as (mean, low, high)
+        with an interval of the paired bootstrap.
     """
     ranked = {name: rank(encoder, holdout, cache=cache) for name, encoder in encoders.items()}
     known = {name: metrics for name, metrics in ranked.items() if metrics is not None}
     if not known:
         return {"anchors": 0, "metrics": {}, "gain": {}}
     candidate = list(known.values())[-1]
+
+    def gain(rival: Metrics) -> list[float]:
+        ours, theirs = candidate.per_query[primary], rival.per_query[primary]
+        return list(paired_difference(ours, theirs, seed=seed, confidence=confidence))
+
     return {
         "anchors": candidate.queries,
         "metrics": {name: metrics.mean() for name, metrics in known.items()},
-        "gain": {name: _gain(candidate, metrics, seed) for name, metrics in list(known.items())[:-1]},
+        "gain": {name: gain(metrics) for name, metrics in list(known.items())[:-1]},
     }
-
-
-def _gain(candidate: Metrics, rival: Metrics, seed: int) -> list[float]:
-    return list(paired_difference(candidate.per_query[PRIMARY], rival.per_query[PRIMARY], seed=seed))
 
 
 def rank(encoder: Encoder, matches: MatchSet, *, cache: FeatureCache | None = None) -> Metrics | None:

@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,9 +20,11 @@ from finetuner.losses import make_objective
 from finetuner.matches import MatchSet
 from finetuner.models import Encoder, EncoderSpec, build_encoder
 from finetuner.samplers import MatchSampler
+from finetuner.training.backward import OldDocuments
 from finetuner.training.batches import as_relations
-from finetuner.training.compare import compare, used_rows
 from finetuner.training.guard import BatchGuard
+from finetuner.training.judge import Parts, judge, stay
+from finetuner.training.line import Line
 from finetuner.training.loop import train
 from finetuner.training.options import Recipe, TrainingOptions
 from finetuner.training.recipes import begin, cached, choose
@@ -33,13 +35,27 @@ CACHE_BYTES = 4 * 2**30
 """Room for the outputs of frozen modules, where :func:`fit` is given a folder for them."""
 
 
+class Tuned(NamedTuple):
+    """What a training came to.
+
+    Attributes:
+        encoder: The encoder after its best epoch, or somewhere on the way there.
+        evaluation: See :func:`finetuner.training.judge.judge`.
+        parts: The anchors that it learnt from, those that choices were made by, and those held out.
+    """
+
+    encoder: Encoder
+    evaluation: dict[str, Any]
+    parts: Parts
+
+
 @dataclass(frozen=True)
 class FitResult:
     """A tuned encoder and what it is worth.
 
     Attributes:
         encoder: The tuned encoder; the one that was given is unchanged.
-        evaluation: See :func:`compare`; empty metrics if there were no held-out anchors to judge.
+        evaluation: See :func:`finetuner.training.judge.judge`; empty metrics if there were no held-out anchors to judge.
         events: What the run reported, in order.
     """
 
@@ -58,6 +74,7 @@ def fit(
     encoder: Encoder | str,
     matches: MatchSet | Iterable[MatchDocumentLike],
     *,
+    guards: Mapping[str, MatchSet] | None = None,
     cache: str | Path | None = None,
     report: Report | None = None,
     **options: Any,
@@ -68,6 +85,7 @@ def fit(
         encoder: An encoder, or the name of one: ``mlp``, ``cnn``, ``bilstm``, the path of a
             sentence-transformers folder, or ``package.module:factory``.
         matches: A match set, or any iterable of match Documents.
+        guards: Other match data, by name, on which the result is judged too, since it should not be worse there.
         cache: A folder in which the outputs of frozen modules are kept for the next time; by default they are not.
         report: Called with the name and the figures of each event, as soon as it happens.
         options: See :class:`TrainingOptions`.
@@ -90,16 +108,17 @@ def fit(
 
     with tempfile.TemporaryDirectory() as folder:
         features = FeatureCache(Path(cache or folder, "features"), most_bytes=CACHE_BYTES)
-        tuned, evaluation = tune(
+        tuned = tune(
             copy.deepcopy(base),
             matches,
             chosen,
             rivals={"base": base},
+            guards=guards or {},
             state=Path(folder, "state.safetensors"),
             cache=features,
             report=tell,
         )
-    return FitResult(tuned, evaluation, events)
+    return FitResult(tuned.encoder, tuned.evaluation, events)
 
 
 def tune(
@@ -108,10 +127,11 @@ def tune(
     options: TrainingOptions,
     *,
     rivals: Mapping[str, Encoder],
+    guards: Mapping[str, MatchSet],
     state: Path,
     cache: FeatureCache,
     report: Report,
-) -> tuple[Encoder, dict[str, Any]]:
+) -> Tuned:
     """Train ``encoder`` in place on most anchors, and compare it with its rivals on those held out.
 
     Args:
@@ -119,22 +139,20 @@ def tune(
         matches: All match data of the run.
         options: How.
         rivals: Encoders to compare with, by the name under which they are reported.
+        guards: Other match data to compare on, by name.
         state: A file that tells how far the training has come. If it is there, the training goes on from it, to the
             same bytes as if it had never been interrupted; encoder, matches and options must be the same.
         cache: Keeps what frozen modules make of contents.
-        report: Receives ``split`` and ``recipe`` events, those of :func:`train`, and an ``evaluated`` event.
+        report: Receives ``split`` and ``recipe`` events, those of :func:`train` and :func:`stay`, and an ``evaluated`` event.
 
-    Returns:
-        The encoder after its best epoch, and the comparison.
     """
     zeros = int((matches.labels == 0).sum())
     if options.positive_label is not None or not options.uses_scores:
         matches = matches.with_values(options.positive_label, options.negative_label)
     _check_labels(matches, options)
     described = _described(matches, zeros=zeros)
-    training, validation, holdout = matches.parts(
-        validation=options.validation, holdout=options.holdout, seed=options.seed
-    )
+    parts = matches.parts(validation=options.validation, holdout=options.holdout, seed=options.seed)
+    training, validation, holdout = parts
     anchors = len(matches)
     del matches  # its judgements are in the parts, and would be in memory twice
     sizes = {"training": len(training), "validation": len(validation), "holdout": len(holdout)}
@@ -145,14 +163,16 @@ def tune(
         )
     recipe, reason = choose(encoder, training, options)
     report("recipe", {"recipe": recipe, "reason": reason})
+    trains_all = recipe in ("lora", "full")
+    line = Line(encoder, all_weights=trains_all)
     encoder.to("cuda" if torch.cuda.is_available() else "cpu")
     with _reproducible(options.seed):
         _train(recipe, encoder, training, validation, options, state=state, cache=cache, report=report)
     encoder.to("cpu")
-    evaluation = compare({**rivals, "candidate": encoder}, holdout, seed=options.seed, cache=cache)
-    evaluation["seen_contents"] = int(np.isin(used_rows(holdout), used_rows(training)).sum())
+    stay(line, encoder, validation, options, cache=None if trains_all else cache, report=report)
+    evaluation = judge({**rivals, "candidate": encoder}, parts, guards, options, cache=cache)
     report("evaluated", evaluation)
-    return encoder, evaluation
+    return Tuned(encoder, evaluation, parts)
 
 
 def _train(
@@ -173,13 +193,17 @@ def _train(
         contents = vectors.embeddings(np.arange(len(training.ids)), "document")
         queries = vectors.embeddings(training.anchors, "query")
         likely = BatchGuard(queries, contents, training, guard=options.in_batch_guard)
+    old = OldDocuments(encoder, training, cache, weight=options.backward) if options.backward else None
     trainee = begin(recipe, encoder, training, options, cache=cache)
+    dim = trainee.vectors.embeddings(training.anchors[:1], "document").shape[1]
+    if old is not None:
+        old.check(dim)
     groups = positive_groups(training)
     objective = make_objective(
         options.loss,
         options.loss_options,
         matryoshka=options.matryoshka or None,
-        dim=trainee.vectors.embeddings(training.anchors[:1], "document").shape[1],
+        dim=dim,
         groups=None if groups is None else int(groups.max()) + 1,
     ).to(encoder.device)
     sampler = MatchSampler(
@@ -193,7 +217,7 @@ def _train(
         teaches=lambda batch: bool(objective.teaches(as_relations(batch, encoder.device)).any()),
         likely=likely,
     )
-    train(trainee, objective, sampler, training, validation, options, state=state, report=report)
+    train(trainee, objective, sampler, training, validation, options, state=state, report=report, old=old)
 
 
 @contextlib.contextmanager

@@ -16,6 +16,7 @@ from finetuner.mining import mine
 from finetuner.models.encoder import is_out_of_memory
 from finetuner.samplers import Batch, MatchSampler
 from finetuner.training.average import Average, write
+from finetuner.training.backward import OldDocuments
 from finetuner.training.batches import as_relations, in_groups
 from finetuner.training.compare import rank_by
 from finetuner.training.options import TrainingOptions
@@ -46,6 +47,7 @@ def train(
     *,
     state: Path,
     report: Report,
+    old: OldDocuments | None = None,
 ) -> None:
     """Train in place, and leave the weights as they were after the best epoch.
 
@@ -61,6 +63,7 @@ def train(
         options: How.
         state: A file that tells how far the run has come; if it is there, the run goes on from it.
         report: Receives ``progress``, ``epoch`` and ``memory`` events.
+        old: What queries shall find as well; None to care for new documents only.
 
     Raises:
         NothingToLearnError: If no anchor has anything that the objective could learn from.
@@ -68,7 +71,7 @@ def train(
         TrainingError: If the memory does not suffice for one content.
         OSError: If the state cannot be written.
     """
-    run = _Run(trainee, objective, matches, options, state)
+    run = _Run(trainee, objective, matches, options, state, old)
     run.restore()
     place = run.place
     watch = Watch(options, len(sampler), report)
@@ -102,6 +105,7 @@ class _Run:
         matches: MatchSet,
         options: TrainingOptions,
         state: Path,
+        old: OldDocuments | None,
     ) -> None:
         self.place = Place(piece=options.piece)
         self.mined: Rows | None = None
@@ -110,6 +114,7 @@ class _Run:
         self._matches = matches
         self._options = options
         self._state = state
+        self._old = old
         self._saved_at = time.monotonic()
         groups = list(trainee.groups)
         if own := list(objective.parameters()):
@@ -181,7 +186,10 @@ class _Run:
         asking = (
             encoder.finish(made[anchors], "query") if encoder.heads.tell_sides_apart else contents[anchors]
         )
-        loss = self._objective(asking, contents, relations) / share
+        loss = self._objective(asking, contents, relations)
+        if self._old is not None:
+            loss = loss + self._old.loss(self._objective, asking, batch.contents, relations)
+        loss = loss / share
         value = float(loss.detach())
         if not math.isfinite(value):
             raise DivergedError(f"the loss is {value} in epoch {self.place.epoch + 1}; {self._lower()}")

@@ -6,6 +6,7 @@ from typing import Any, Literal
 from pydantic import Field, root_validator, validator
 
 from finetuner.errors import OptionError
+from finetuner.evaluation import METRICS
 from finetuner.losses import Objective, make_objective
 from finetuner.settings import Options
 
@@ -83,6 +84,12 @@ class TrainingOptions(Options):
     loss_options: dict[str, Any] = Field(
         default={}, description="Its arguments, such as temperature or margin."
     )
+    backward: float = Field(
+        default=0,
+        ge=0,
+        description="Weight of the same loss against documents as the version at the start embeds them, so that queries "
+        "find something in an index of its; 0 leaves it out.",
+    )
     matryoshka: list[int] = Field(
         default=[],
         description="Dimensions to which embeddings may be cut; the loss is taken at each of them too.",
@@ -138,6 +145,18 @@ class TrainingOptions(Options):
     holdout: float = Field(
         default=0.1, ge=0, le=0.5, description="Share of the anchors held out to judge the result."
     )
+    interpolate: list[float] = Field(
+        default=[0.25, 0.5, 0.75],
+        description="Shares of the way from the weights at the start to those after training that are tried on validation "
+        "anchors besides both; empty tries nothing.",
+    )
+    primary: str = Field(
+        default="map",
+        description="The metric by which a share is chosen and the result judged; the best epoch is that of MAP.",
+    )
+    confidence: float = Field(
+        default=0.95, ge=0.5, lt=1, description="How often the interval of a gain shall hold the true one."
+    )
     patience: int = Field(
         default=10, ge=1, description="Epochs without a better validation MAP before it stops early."
     )
@@ -160,6 +179,18 @@ class TrainingOptions(Options):
         if not isinstance(given, Mapping):
             return given
         return {k: int(v) if isinstance(v, float) and v.is_integer() else v for k, v in given.items()}
+
+    @validator("interpolate", each_item=True)
+    def _between(cls, share: float) -> float:
+        if not 0 < share < 1:
+            raise ValueError(f"{share:g} is no share of the way; give numbers above 0 and below 1")
+        return share
+
+    @validator("primary")
+    def _known(cls, name: str) -> str:
+        if name not in METRICS:
+            raise ValueError(f"{name!r} is no metric; known are {', '.join(METRICS)}")
+        return name
 
     @root_validator(skip_on_failure=True)
     def _go_together(cls, values: dict[str, Any]) -> dict[str, Any]:
@@ -204,6 +235,7 @@ _TOGETHER: dict[str, tuple[Callable[[dict[str, Any]], bool], str]] = {
         "goes with in_batch_negatives",
     ),
     "matches_per_anchor": (lambda given: given["sampling"] == "anchors", "goes with sampling=anchors"),
+    "backward": (lambda given: not given["queries_only"], "means nothing where documents stay as they are"),
 }
 """The options that mean something only beside others."""
 

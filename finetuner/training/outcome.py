@@ -12,10 +12,11 @@ class Outcome:
     """The result of a training.
 
     Attributes:
-        evaluation: What :func:`finetuner.training.compare.compare` returned.
+        evaluation: What :func:`finetuner.training.judge.judge` returned.
         rival: The version that was active when the run began; it is among those compared.
-        about: What a version of it tells: run, parent, data, options, recipe, evaluation. ``run`` and ``run_began`` name one
-            run, also where the name is used again after its folder was deleted.
+        about: What a version of it tells: run, parent, data, options, recipe, evaluation; ``line``, the share of the way to
+            what was learnt that it went; and ``maps``, how it can ask the indexes of others. ``run`` and ``run_began`` name
+            one run, also where the name is used again after its folder was deleted.
     """
 
     evaluation: dict[str, Any]
@@ -34,7 +35,7 @@ class Outcome:
         if evaluation is None:
             raise TrainingError(f"the training process ended without a result; see {run.log}")
         data = {name: value for name, value in events["data"].items() if name not in ("event", "time")}
-        judged = {name: evaluation[name] for name in ("anchors", "metrics", "gain", "seen_contents")}
+        judged = {name: value for name, value in evaluation.items() if name not in ("event", "time")}
         about = {
             "run": run.id,
             "run_began": begun["time"],
@@ -43,6 +44,8 @@ class Outcome:
             "options": run.task()["options"],
             "recipe": events["recipe"]["recipe"],
             "evaluation": judged,
+            **({"line": events["line"]["share"]} if "line" in events else {}),
+            **({"maps": events["maps"]["maps"]} if "maps" in events else {}),
         }
         return cls(evaluation, begun["active_version"], about)
 

@@ -2,6 +2,7 @@
 
 <run>/run.json             what it shall do; written once
 <run>/data/                its match set; whole or not there
+<run>/guards/              match sets that must not get worse, in folders of their numbers; there before the data is
 <run>/events.jsonl         what happened, a line each; the last one that names a state is the state
 <run>/candidate/           the tuned encoder, once the training is through
 <run>/state.safetensors    where its training stands, to go on from
@@ -19,7 +20,7 @@
 import json
 import shutil
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -80,6 +81,11 @@ class RunFolder:
         return self.path / "data"
 
     @property
+    def guards(self) -> Path:
+        """Where match sets are that must not get worse."""
+        return self.path / "guards"
+
+    @property
     def candidate(self) -> Path:
         """Where its weights are."""
         return self.path / "candidate"
@@ -107,26 +113,46 @@ class RunFolder:
             raise SourceError(f"{self.path / 'run.json'}: not the description of a run: {error}") from error
         return task
 
-    def keep_data(self, matches: MatchSet) -> None:
-        """Save the run's match set; it is on disk when this returns, and not there at all if it cannot be."""
-        aside = self.path / "data.part"
+    def keep_data(self, matches: MatchSet, guards: Mapping[str, MatchSet] | None = None) -> None:
+        """Save the run's match set; it is on disk when this returns, and not there at all if it cannot be.
+
+        Args:
+            matches: What it learns from.
+            guards: What must not get worse, by name of the collection; on disk before ``matches`` are there.
+        """
+        aside, guards_aside = self.path / "data.part", self.path / "guards.part"
         try:
             matches.save(aside)
             sync_tree(aside)
-            aside.replace(self.data)
+            if guards:
+                _save_guards(guards, guards_aside)
+                guards_aside.replace(self.guards)
+                sync(self.path)
+            aside.replace(self.data)  # last: it says that all is there
             sync(self.path)
         finally:
-            shutil.rmtree(aside, ignore_errors=True)
+            self.discard_halves()
+
+    def guard_sets(self) -> dict[str, MatchSet]:
+        """Return the match sets that must not get worse, by name of their collection; none if there are no guards."""
+        try:
+            names = json.loads((self.guards / "names.json").read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return {}
+        return {name: MatchSet.load(self.guards / str(number)) for number, name in enumerate(names)}
 
     def discard(self) -> None:
         """Remove what is only there to go on from: data, candidate, vectors and state of the training."""
         self.discard_halves()
         self.checkpoint.unlink(missing_ok=True)
-        for folder in (self.features, self.candidate, self.data):  # data last: it says that there is more
+        # data last: it says that there is more
+        for folder in (self.features, self.candidate, self.guards, self.data):
             shutil.rmtree(folder, ignore_errors=True)
 
     def discard_halves(self) -> None:
-        """Remove what a crash or a full disk has left half-written."""
+        """Remove what a crash or a full disk has left half-written, guards without data among it."""
+        if not self.data.exists():
+            shutil.rmtree(self.guards, ignore_errors=True)
         for half in self.path.glob("*.part"):
             if half.is_dir():
                 shutil.rmtree(half, ignore_errors=True)
@@ -197,6 +223,13 @@ def state_after(events: Iterable[dict[str, Any]]) -> State:
     for event in events:
         state = LEADS_TO.get(event["event"], state)
     return state
+
+
+def _save_guards(guards: Mapping[str, MatchSet], folder: Path) -> None:
+    for number, matches in enumerate(guards.values()):
+        matches.save(folder / str(number))  # '..' is a name that a collection may have
+    (folder / "names.json").write_text(json.dumps(list(guards)), encoding="utf-8")
+    sync_tree(folder)
 
 
 def _read(line: bytes) -> dict[str, Any] | None:

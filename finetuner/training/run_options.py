@@ -1,14 +1,14 @@
-"""What the service can be told: how to train and what becomes of the result, and how to judge."""
+"""What a run can be told: how to train, and what becomes of the result."""
 
 from typing import Any
 
 from pydantic import Field
 
 from finetuner.lifecycle import Policy
-from finetuner.settings import Options
+from finetuner.lifecycle.gate import GUARD_MARGIN
 from finetuner.training.options import TrainingOptions
 
-_OF_THE_RUN = {"parent", "promote", "max_seconds"}
+_OF_THE_RUN = {"parent", "promote", "min_gain", "guard_margin", "max_seconds"}
 
 
 class RunOptions(TrainingOptions):
@@ -17,6 +17,19 @@ class RunOptions(TrainingOptions):
     parent: str = Field(default="base", description="Version to start from: a name, or base, or active.")
     promote: Policy = Field(
         default="if_better", description="When the result becomes active: if_better, always or never."
+    )
+    min_gain: float = Field(
+        default=0,
+        ge=0,
+        lt=1,
+        description="How much better than the active version a result has to be for if_better, in the primary metric: the "
+        "whole interval lies above.",
+    )
+    guard_margin: float = Field(
+        default=GUARD_MARGIN,
+        ge=0,
+        lt=1,
+        description="How much worse on a guard collection its mean may be for if_better; a guess at what nobody notices.",
     )
     max_seconds: float | None = Field(
         default=None,
@@ -29,13 +42,3 @@ class RunOptions(TrainingOptions):
         """Return them as part of a run's task: the training's options by themselves."""
         own = {name: getattr(self, name) for name in sorted(_OF_THE_RUN)}
         return {"options": self.dict(exclude=_OF_THE_RUN), **own}
-
-
-class JudgeOptions(Options):
-    """What is judged, and what the labels mean."""
-
-    version: str = Field(default="active", description="A version's name, or base, or active.")
-    positive_label: float | None = Field(
-        default=None, description="The label value that means positive; default: sign."
-    )
-    negative_label: float | None = Field(default=None, description="The label value that means negative.")

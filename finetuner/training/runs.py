@@ -5,7 +5,7 @@ import queue
 import re
 import shutil
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -24,8 +24,21 @@ Begin = Callable[[RunFolder], dict[str, Any]]
 Finish = Callable[[RunFolder], dict[str, Any]]
 """Called when a run's training is through; what it returns becomes part of the ``succeeded`` event."""
 
+Guard = tuple[MatchSet, dict[str, Any]]
+"""A collection that must not get worse, and what exactly it is."""
+
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
-_TOLD_APART = ("options", "promote", "parent", "max_seconds")
+_TOLD_APART = (
+    "options",
+    "promote",
+    "min_gain",
+    "guard_margin",
+    "parent",
+    "max_seconds",
+    "guards",
+    "since",
+    "replay",
+)
 
 
 class Runs:
@@ -64,7 +77,7 @@ class Runs:
         """Write a new run, state ``queued``; it waits for :meth:`start`.
 
         Args:
-            task: What it shall do, see :func:`finetuner.training.worker.carry_out`; and ``max_seconds``, after which
+            task: What it shall do, see :func:`finetuner.worker.carry_out`; and ``max_seconds``, after which
                 its process is ended, or None.
             run_id: A name from the caller; the same name again means the same run, so asking twice is harmless.
 
@@ -91,20 +104,29 @@ class Runs:
             raise OptionError(f"run {run.id!r} was started with other options; choose another name")
         return run
 
-    def start(self, run: RunFolder, matches: MatchSet, snapshot: dict[str, Any]) -> None:
+    def start(
+        self,
+        run: RunFolder,
+        matches: MatchSet,
+        snapshot: dict[str, Any],
+        guards: Mapping[str, Guard] | None = None,
+    ) -> None:
         """Save the run's data and put it into the queue; one that was cancelled meanwhile will not train.
 
         Args:
             run: A run that :meth:`create` returned.
             matches: What it learns from.
             snapshot: What exactly that is, which is reported.
+            guards: What must not get worse, by name of its collection, each with what exactly it is.
 
         Raises:
             OSError: If the data cannot be written; the run has failed then.
         """
         try:
-            run.report("data", snapshot)
-            run.keep_data(matches)
+            guards = guards or {}
+            told = {"guards": {name: exactly for name, (_, exactly) in guards.items()}} if guards else {}
+            run.report("data", snapshot | told)
+            run.keep_data(matches, {name: held for name, (held, _) in guards.items()})
         except OSError as error:
             self.fail(run, error)
             raise

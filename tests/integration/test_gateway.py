@@ -42,7 +42,7 @@ def test_an_unknown_endpoint_is_not_found_over_http(flow: RunningFlow) -> None:
     assert http(flow, "/nowhere", {"data": []})[0] == 404
 
 
-@pytest.mark.parametrize("endpoint", ["/emit", "/pack", "/export", "/progress"])
+@pytest.mark.parametrize("endpoint", ["/emit", "/pack", "/export", "/progress", "/reembed"])
 def test_a_stream_cannot_be_posted(client: FlowClient, endpoint: str) -> None:
     """Who posts to a stream is told how to ask."""
     with pytest.raises(UnknownEndpointError, match=f"'{endpoint}' is a stream; ask for it with stream_doc"):

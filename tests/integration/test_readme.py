@@ -100,6 +100,15 @@ def test_what_a_run_learnt_from_is_read_again_and_in_parts(tuned: Tuned) -> None
     assert 0 < int(holdout) < 100
 
 
+def test_a_guard_is_asked_and_a_run_goes_on_from_what_is_new(tmp_path: Path) -> None:
+    """The README's nightly script is told what the guard said, and writes the report of a run."""
+    with running_flow(tmp_path / "workspace", free_ports=True) as flow:
+        first, second = run([sys.executable, "-c", script("guards")], flow, tmp_path).splitlines()
+    assert first.endswith("not worse on guard 'golden'")
+    assert "the active version" in second
+    assert "<title>" in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
 def test_the_same_goes_over_http_with_curl(tiny_flow: RunningFlow, tmp_path: Path) -> None:
     """The README's curl script ends with an embedding, made by the base since two anchors do not convince the gate."""
     feed, _fit, *_polls, run_report, encoded = run(

@@ -21,6 +21,8 @@ from tests.data_generator import (
     qa_match_documentarray,
 )
 
+pytestmark = pytest.mark.usefixtures("covid_qa_read_once")
+
 FASHION = {
     "num_total": 60000,
     "num_pos": 10,

@@ -2,7 +2,7 @@
 
 import ast
 import re
-from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -28,11 +28,11 @@ def parameters(function: Function) -> list[str]:
     return [one.arg for one in names if one is not None and one.arg not in ("self", "cls")]
 
 
-def nodes(path: Path) -> Iterator[Function | ast.ClassDef]:
-    """Yield the functions and classes of a module, nested ones, too."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, Function | ast.ClassDef):
-            yield node
+@cache
+def nodes(path: Path) -> list[Function | ast.ClassDef]:
+    """Return the functions and classes of a module, nested ones, too."""
+    every = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+    return [node for node in every if isinstance(node, Function | ast.ClassDef)]
 
 
 def fields(node: ast.ClassDef) -> list[str]:

@@ -131,7 +131,7 @@ def drawn_feeds(draw: st.DrawFn) -> list[Feed]:
     return [fed() for _ in range(draw(st.integers(0, 3)))]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(fed=drawn_feeds(), format_=st.sampled_from(FORMATS))
 def test_any_feeds_come_back_as_they_were(fed: list[Feed], format_: Format) -> None:
     """Whatever was fed, in both formats."""

@@ -107,7 +107,7 @@ def test_what_is_refused_is_not_carried() -> None:
 PAIRS = st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from("abcd")), max_size=30)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(portions=st.lists(PAIRS, max_size=4), limit=st.integers(2, 9))
 def test_however_they_are_cut_packs_say_what_was_said(
     portions: list[list[tuple[str, str]]], limit: int

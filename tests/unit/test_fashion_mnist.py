@@ -124,9 +124,13 @@ def test_a_match_is_the_image_that_its_id_names() -> None:
             assert match.tags["class"] == anchors[match.id].tags["class"]
 
 
-@pytest.mark.parametrize("upsampling", [1, 2, 4])
-@pytest.mark.parametrize("channels", [0, 1, 3])
-@pytest.mark.parametrize("channel_axis", [-3, -2, -1, 1, 2, 3])
+@pytest.mark.parametrize(
+    ("upsampling", "channels", "channel_axis"),
+    [
+        *((2, 3, axis) for axis in (-3, -2, -1, 1, 2, 3)),
+        *((times, channels, axis) for times, axis in ((1, -1), (4, 1)) for channels in (0, 1)),
+    ],
+)
 def test_shapes(upsampling: int, channels: int, channel_axis: int) -> None:
     """The axis of the channels counts the batch axis; without channels there is none, whatever is said of it."""
     side = 28 * upsampling

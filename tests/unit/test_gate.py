@@ -4,12 +4,16 @@ from typing import Any
 
 import pytest
 
-from finetuner.lifecycle import Decision, Policy, decide, unless_overtaken
+from finetuner.lifecycle import Decision, Gate, Policy, decide, unless_overtaken
+
+Gain = tuple[float, float, float]
 
 
-def evaluation(gain: tuple[float, float, float], *, anchors: int = 40) -> dict[str, Any]:
-    """Return an evaluation with a gain over the active version; over the base it is another one."""
-    return {"anchors": anchors, "metrics": {}, "gain": {"v0": [0.9, 0.8, 1.0], "v1": list(gain)}}
+def evaluation(gain: Gain, *, anchors: int = 40, primary: str = "map", **guards: Gain) -> dict[str, Any]:
+    """Return an evaluation with a gain over the active version; over the base it is another one, guards too."""
+    found = {"anchors": anchors, "metrics": {}, "gain": {"v0": [0.9, 0.8, 1.0], "v1": list(gain)}}
+    judged = {name: {**evaluation(of_guard, anchors=20), "left_out": 0} for name, of_guard in guards.items()}
+    return {**found, "primary": primary, "confidence": 0.95, "guards": judged}
 
 
 @pytest.mark.parametrize(
@@ -38,14 +42,14 @@ def test_a_better_model_is_promoted_if_it_is_clearly_better(
     gain: tuple[float, float, float], promote: bool, reason: str
 ) -> None:
     """The whole interval of the gain over the active version has to lie above 0; the numbers are told."""
-    decision = decide(evaluation(gain), "if_better", rival="v1")
+    decision = decide(evaluation(gain), Gate(), rival="v1")
     assert (decision.promote, decision.reason) == (promote, reason)
 
 
 @pytest.mark.parametrize("gain", [(0.0, 0.0, 0.0), (0.0, -0.1, 0.1), (0.05, 0.0, 0.1)])
 def test_no_difference_does_not_promote(gain: tuple[float, float, float]) -> None:
     """An interval that touches 0 is no proof."""
-    decision = decide(evaluation(gain), "if_better", rival="v1")
+    decision = decide(evaluation(gain), Gate(), rival="v1")
     assert not decision.promote
     assert decision.reason.startswith("not clearly better")
 
@@ -64,10 +68,8 @@ def test_who_was_overtaken_is_not_promoted(policy: Policy, active: str, promote:
 @pytest.mark.parametrize(("anchors", "promote"), [(0, False), (1, False), (5, False), (6, True)])
 def test_too_few_anchors_decide_nothing(anchors: int, promote: bool) -> None:
     """Below six even a gain on every single one is chance, and the interval of one has no width."""
-    found = {"anchors": 0, "metrics": {}, "gain": {}}
-    decision = decide(
-        evaluation((0.2, 0.2, 0.2), anchors=anchors) if anchors else found, "if_better", rival="v1"
-    )
+    found = {"anchors": 0, "metrics": {}, "gain": {}, "guards": {}}
+    decision = decide(evaluation((0.2, 0.2, 0.2), anchors=anchors) if anchors else found, Gate(), rival="v1")
     assert decision.promote is promote
     told = f"{anchors} held-out anchors could be ranked, at least 6 are needed: too little data"
     assert promote or decision.reason == told
@@ -76,10 +78,62 @@ def test_too_few_anchors_decide_nothing(anchors: int, promote: bool) -> None:
 @pytest.mark.parametrize("gain", [(0.2, 0.1, 0.3), (-0.2, -0.3, -0.1)])
 def test_always_and_never_do_not_look(gain: tuple[float, float, float]) -> None:
     """The operator's word goes before the evaluation, and the reason says that it was his."""
-    always = decide(evaluation(gain), "always", rival="v1")
-    never = decide(evaluation(gain), "never", rival="v1")
+    always = decide(evaluation(gain), Gate("always"), rival="v1")
+    never = decide(evaluation(gain), Gate("never"), rival="v1")
     assert (always.promote, always.reason) == (True, "the run was told to promote in any case")
     assert (never.promote, never.reason) == (
         False,
         "the run was told never to promote; /promote does it by hand",
     )
+
+
+@pytest.mark.parametrize(("low", "promote"), [(0.02, False), (0.021, True)])
+def test_the_gain_has_to_be_as_large_as_was_asked_for(low: float, promote: bool) -> None:
+    """The whole interval lies above ``min_gain``, and what was asked for is told."""
+    decision = decide(evaluation((0.05, low, 0.08)), Gate(min_gain=0.02), rival="v1")
+    assert decision.promote is promote
+    assert promote or decision.reason.endswith("; asked for is more than 0.02")
+
+
+@pytest.mark.parametrize(
+    ("on_guard", "promote"),
+    [
+        ((-0.01, -0.05, 0.03), True),
+        ((-0.011, -0.05, 0.03), False),
+        ((-0.005, -0.009, -0.001), False),
+        ((0.0, 0.0, 0.0), True),
+    ],
+)
+def test_nobody_who_is_worse_on_a_guard_is_promoted(on_guard: Gain, promote: bool) -> None:
+    """Its mean may be a little lower there, by chance, but not by more, and not clearly lower at all."""
+    decision = decide(evaluation((0.3, 0.2, 0.4), golden=on_guard), Gate(), rival="v1")
+    assert decision.promote is promote
+    assert promote or decision.reason.startswith("worse on guard 'golden': MAP on 20 anchors -0.0")
+
+
+def test_one_guard_of_several_suffices_to_refuse() -> None:
+    """The others may be as pleased as they like."""
+    found = evaluation((0.3, 0.2, 0.4), first=(0.5, 0.4, 0.6), second=(-0.5, -0.6, -0.4))
+    assert decide(found, Gate(), rival="v1").reason.startswith("worse on guard 'second'")
+
+
+def test_a_guard_that_cannot_tell_refuses() -> None:
+    """Too little data there is said, not guessed away; and how much of it the run had seen."""
+    found = evaluation((0.3, 0.2, 0.4), golden=(0.5, 0.4, 0.6))
+    found["guards"]["golden"] |= {"anchors": 5, "left_out": 12}
+    assert decide(found, Gate(), rival="v1").reason.startswith(
+        "guard 'golden' cannot tell: 5 of its anchors could be ranked, at least 6 are needed, 12 were left out"
+    )
+
+
+def test_guards_that_agree_are_named() -> None:
+    """Who reads of a promotion reads what it was held against."""
+    decision = decide(evaluation((0.3, 0.2, 0.4), golden=(0.1, 0.0, 0.2)), Gate(), rival="v1")
+    assert decision.reason.endswith("; not worse on guard 'golden'")
+
+
+def test_the_metric_that_decided_is_named() -> None:
+    """With its name as people write it, and the confidence of its interval."""
+    found = {**evaluation((0.3, 0.2, 0.4), primary="hit@1"), "confidence": 0.99}
+    decision = decide(found, Gate(), rival="v1")
+    assert "hit@1 on 40 held-out anchors +0.3000 (99 % interval +0.2000 to +0.4000)" in decision.reason

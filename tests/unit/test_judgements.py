@@ -22,7 +22,7 @@ SAID = st.lists(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(SAID)
 def test_settling_equals_a_loop_over_all_that_was_said(
     said: list[tuple[int, list[tuple[int, float, float]]]],

@@ -546,7 +546,7 @@ TEXTS = ["a", "A", "a!", "b", "B b", "b  b", "c", "d", "e", "f"]
 JUDGED = st.dictionaries(st.integers(0, 9), st.sampled_from([1.0, -1.0, 0.0, 2.5, None]), max_size=5)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     asked=st.dictionaries(st.integers(0, 9), JUDGED, max_size=10),
     seed=st.integers(0, 1000),

@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import tomllib
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ TEST = ROOT / ".github" / "requirements-test.txt"
 CICD = ROOT / ".github" / "requirements-cicd.txt"
 
 
+@cache
 def pins(file: Path) -> dict[str, str]:
     """Return the version of each package that a requirements file pins."""
     lines = [line for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]

@@ -93,7 +93,7 @@ def test_a_label_that_is_no_number_is_named() -> None:
 JUDGED = st.lists(st.tuples(st.integers(0, 6), st.sampled_from([1.0, -1.0, 0.0, 2.5, None])), max_size=5)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     asked=st.lists(st.tuples(st.integers(0, 6), JUDGED), min_size=1, max_size=12),
     anchors=st.integers(1, 5),

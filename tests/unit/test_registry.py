@@ -5,8 +5,9 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -192,7 +193,7 @@ def test_a_process_that_looks_sweeps_nothing_away(registry: Registry, tmp_path: 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_kill_at_any_step_leaves_no_half_version(tmp_path: Path, weights: Path) -> None:
-    """Killed at any file operation of registering and activating, what is listed is whole and loads."""
+    """Killed at any operation of registering and activating that changes files, what is listed is whole and loads."""
     root = tmp_path / "root"
     Registry(root).activate(Registry(root).register(weights, SPEC, {}).name)
     found, step = [], 0
@@ -220,9 +221,10 @@ def _killed_at(step: int, root: Path, weights: Path) -> bool:
             registry = Registry(root)
             left = step
 
-            def kill(event: str, _: object) -> None:
+            def kill(event: str, given: Sequence[Any]) -> None:
                 nonlocal left
-                if event in ("open", "os.mkdir", "os.rename", "shutil.copytree", "shutil.copystat"):
+                changes = ("os.mkdir", "os.rename", "shutil.copytree", "shutil.copystat")
+                if event in changes or (event == "open" and given[2] & (os.O_WRONLY | os.O_RDWR)):
                     left -= 1
                     if left < 0:
                         os.kill(os.getpid(), signal.SIGKILL)

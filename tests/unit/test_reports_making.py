@@ -291,3 +291,88 @@ def test_an_encoder_of_another_kind_is_refused() -> None:
     )
     with pytest.raises(EncoderError, match=r"takes \.blob contents"):
         report(encoder(), texts)
+
+
+def test_one_way_to_handle_the_unjudged_may_be_asked_for_alone(
+    data: MatchSet, encoders: Mapping[str, Encoder]
+) -> None:
+    """It decides then, with the figures that it has beside the other, and the share of what is unjudged is told."""
+    both = report(encoders, data)
+    for view in both.views:
+        alone = report(encoders, data, over=view.over)
+        assert (alone.over, [one.over for one in alone.views]) == (view.over, [view.over])
+        assert alone.views[0].metrics == view.metrics
+        assert alone.views[0].unjudged == both.views[1].unjudged
+
+
+def test_judged_matches_alone_that_no_anchor_can_rank_are_refused() -> None:
+    """Where no anchor has a negative there is nothing to tell, and another way is named."""
+    documents = match_documents(20, label=lambda same: 1 if same else None)
+    with pytest.raises(
+        MatchDataError, match=r"none of the 20 anchors has a positive and a negative .* 'corpus'"
+    ):
+        report(encoder(), documents, over="judged")
+
+
+def test_the_view_that_does_not_decide_may_ask_fewer(data: MatchSet, encoders: Mapping[str, Encoder]) -> None:
+    """Those that are drawn are told as they alone would be; 0 leaves the view out, and what decides stays."""
+    whole, some, none = (report(encoders, data, beside=beside) for beside in (None, 7, 0))
+    assert [(view.anchors, view.not_drawn, view.excluded) for view in some.views] == [(60, 0, 0), (7, 53, 0)]
+    assert some.views[1].metrics != whole.views[1].metrics
+    assert whole.views[0] == some.views[0]
+    assert [view.metrics for view in none.views] == [whole.views[0].metrics]
+
+
+def test_another_metric_may_decide(data: MatchSet, encoders: Mapping[str, Encoder]) -> None:
+    """Tallies, examples and segments are in it, at a rank that need not be asked for."""
+    found = report(encoders, data, metric="ndcg@2", segments=dict.fromkeys(data.ids, "all"))
+    view = found.views[0]
+    assert (found.metric, view.tallies["rival"].won > 0) == ("ndcg@2", True)
+    one, other = view.segments[0].differences["rival"], view.differences["rival"]["ndcg@2"]
+    assert (one.mean, one.low, one.high) == (other.mean, other.low, other.high)
+    won = next(one for one in found.examples if one.chosen == "won")
+    assert won.before is not None
+    assert won.after.score in np.unique(
+        by_judgements(encoders["last"].embed(data.contents), data, over="judged", ks=(2,)).per_query["ndcg@2"]
+    )
+
+
+def test_a_metric_that_there_is_not_is_refused(data: MatchSet) -> None:
+    """Those that there are, are named."""
+    with pytest.raises(OptionError, match="no metric 'accuracy'; known are map, mrr"):
+        report(encoder(), data, metric="accuracy")
+
+
+def test_intervals_are_as_sure_as_was_asked(data: MatchSet, encoders: Mapping[str, Encoder]) -> None:
+    """A surer one is wider, and the page says how sure it is."""
+    sure, surer = (report(encoders, data, confidence=confidence) for confidence in (0.8, 0.99))
+    first, second = (one.views[0].differences["rival"]["map"] for one in (sure, surer))
+    assert second.low < first.low < first.high < second.high
+    assert "(99\N{NO-BREAK SPACE}% interval" in surer.as_html()
+
+
+def test_encoders_may_be_loaded_one_after_the_other(data: MatchSet) -> None:
+    """Each is taken out of the mapping once, so many versions need not be in memory together."""
+    taken: list[str] = []
+
+    class Loading(dict[str, Encoder]):
+        def __getitem__(self, name: str) -> Encoder:
+            taken.append(name)
+            return super().__getitem__(name)
+
+    report(Loading(a=encoder(0), b=encoder(1)), data)
+    assert taken == ["a", "b"]
+
+
+def test_half_characters_can_be_written() -> None:
+    """Texts with a lone surrogate, which JSON can carry, are told with an escape on the page as in the data."""
+    texts = ["\ud800 half", "good", "bad"]
+    judged = [
+        Document(id=text, text=text, tags=labelled({}, at))
+        for text, at in zip(texts[1:], (1, -1), strict=True)
+    ]
+    anchor = Document(id="q", text=texts[0], matches=judged)
+    bag = finetuner.build_encoder(finetuner.EncoderSpec("tests.bag_of_words:bag_of_words"))
+    found = report(bag, [anchor])
+    assert "\\ud800 half" in found.as_html()
+    assert found.as_dict()["examples"][0]["anchor"]["text"] == "\\ud800 half"

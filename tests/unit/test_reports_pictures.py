@@ -92,7 +92,7 @@ def test_how_bright_a_number_is(values: NDArray[Any], expected: list[int]) -> No
 
 def test_a_large_picture_is_made_smaller_by_means() -> None:
     """Each pixel is the mean of a square, so a page does not hold megabytes."""
-    large = np.kron(np.random.default_rng(0).integers(256, size=(64, 90)), np.ones((3, 3))).astype(np.uint8)
+    large = np.kron(np.random.default_rng(0).integers(256, size=(40, 60)), np.ones((3, 3))).astype(np.uint8)
     image = as_image(large)
     assert image is not None
     assert max(image.shape) <= LARGEST

@@ -30,6 +30,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "mining": {"hard_negatives": 2, "mine_every": 2, "in_batch_guard": 0.9},
     "classes": {"sampling": "classes"},
     "proxies": {"loss": "pml:ProxyAnchorLoss"},
+    "backward": {"recipe": "head", "backward": 0.5},
 }
 
 
@@ -41,16 +42,17 @@ def weights_after(folder: Path, options: dict[str, Any], *, seed: int = 0) -> st
     """Train with the state in a folder, from where it is; return the SHA-256 of the weight files."""
     folder.mkdir(exist_ok=True)
     spec = EncoderSpec("mlp", {"in_features": 6, "hidden": 8, "dim": 4, "dropout": 0.3})
-    tuned, _ = tune(
+    tuned = tune(
         build_encoder(spec),
         DATA,
-        TrainingOptions(epochs=4, batch_size=16, save_seconds=0, seed=seed, **options),
+        TrainingOptions(epochs=3, batch_size=16, save_seconds=0, seed=seed, **options),
+        guards={},
         rivals={},
         state=folder / "state.safetensors",
         cache=FeatureCache(folder / "features", most_bytes=10**7),
         report=lambda event, figures: None,
     )
-    tuned.save(folder / "weights")
+    tuned.encoder.save(folder / "weights")
     files = sorted((folder / "weights").glob("*.safetensors"))
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 

@@ -29,10 +29,11 @@ from finetuner.errors import (
 from finetuner.lifecycle import Live, Registry
 from finetuner.matches import MatchSet
 from finetuner.models import Embeddings, Encoder, build_encoder
+from finetuner.reports.options import JudgeOptions
 from finetuner.service import TuningService
 from finetuner.service_settings import ServiceSettings
 from finetuner.training.run_folder import FINAL, RunFolder
-from finetuner.training.run_options import JudgeOptions, RunOptions
+from finetuner.training.run_options import RunOptions
 from finetuner.worker import carry_out
 from tests.two_classes import SPEC, match_documents, points
 from tests.waiting import until

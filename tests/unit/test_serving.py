@@ -52,7 +52,7 @@ def test_no_request_is_made_of_two_versions() -> None:
     for asker in askers:
         asker.start()
     swaps = 0
-    while swaps < 200 or len(seen) < 2:
+    while swaps < 100 or len(seen) < 2:
         engine.swap((MINUS, PLUS)[swaps % 2])
         swaps += 1
         over.wait(0.001)

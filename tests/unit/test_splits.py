@@ -25,7 +25,7 @@ def test_sides_of_some_hashes() -> None:
     assert found.dtype == np.int8
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(
     validation=st.sampled_from([0, 0.01, 0.1, 0.25, 0.5]),
     holdout=st.sampled_from([0, 0.07, 0.2, 0.49]),

@@ -354,19 +354,19 @@ def test_a_stream_is_one_snapshot(store: DocumentStore, monkeypatch: pytest.Monk
 def test_feeding_and_streaming_need_bounded_memory(
     store: DocumentStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """32 MB of arrays go in and out through a few MB."""
+    """16 MB of arrays go in and out through a few MB."""
     monkeypatch.setattr(packing, "BYTES", 2**20)
 
     def images() -> Iterator[Document]:
-        for i in range(64):
+        for i in range(32):
             image = np.full(2**16, 2 * i, np.float32)
             yield asked(f"q{i}", judged(f"m{i}", 1, blob=image), blob=image + 1)
 
     tracemalloc.start()
-    assert store.feed_documents("c", images()).contents == 128
+    assert store.feed_documents("c", images()).contents == 64
     feeding = tracemalloc.get_traced_memory()[1]
     tracemalloc.reset_peak()
-    assert sum(range(128)) == sum(d.blob[0] for a in store.documents("c") for d in (a, *a.matches))  # type: ignore[index]
+    assert sum(range(64)) == sum(d.blob[0] for a in store.documents("c") for d in (a, *a.matches))  # type: ignore[index]
     streaming = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert max(feeding, streaming) < 8 * 2**20

@@ -39,7 +39,7 @@ from finetuner.errors import (
 )
 from finetuner.matches import MatchSet
 from finetuner.packing import packed
-from finetuner.training.run_options import JudgeOptions
+from finetuner.reports.options import JudgeOptions
 
 
 async def stream(count: int, error: Exception | None = None) -> AsyncIterator[Report]:

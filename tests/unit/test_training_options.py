@@ -29,6 +29,11 @@ from finetuner.training.options import TrainingOptions
         ({"hard_negative_guard": 0.9}, "hard_negative_guard goes with hard_negatives"),
         ({"in_batch_guard": 0.9, "in_batch_negatives": False}, "in_batch_guard goes with in_batch_negatives"),
         ({"sampling": "classes", "matches_per_anchor": 8}, "matches_per_anchor goes with sampling=anchors"),
+        (
+            {"recipe": "adapter", "queries_only": True, "backward": 1},
+            "backward means nothing where documents",
+        ),
+        ({"backward": -1}, "option 'backward' is -1"),
         ({"piece": 8}, "piece belongs to recipe lora full, not to auto"),
         ({"queries_only": True, "recipe": "full"}, "queries_only belongs to recipe adapter, not to full"),
         ({"learning_rate": float("nan")}, "option 'learning_rate' is nan"),
@@ -37,7 +42,7 @@ from finetuner.training.options import TrainingOptions
         ({"seed": -1}, "option 'seed' is -1"),
         (
             {"epoch": 3},
-            "unknown option 'epoch'; accepted are accumulate, batch_size",
+            "unknown option 'epoch'; accepted are accumulate, backward, batch_size",
         ),
     ],
 )

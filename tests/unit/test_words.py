@@ -3,7 +3,7 @@
 from itertools import combinations
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from finetuner.sources.words import connected, similar_pairs, token_ids, vocabulary_of, words_of
@@ -31,6 +31,7 @@ def test_long_text_keeps_its_last_words() -> None:
     assert token_ids("b x c", {"b": 2, "c": 3}, 2).tolist() == [1, 3]
 
 
+@settings(max_examples=50)
 @given(
     st.lists(st.frozensets(st.sampled_from("abcdefg"), min_size=1), max_size=12),
     st.sampled_from([0.3, 0.5, 0.8, 1]),
