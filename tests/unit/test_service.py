@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 
+from finetuner import worker
 from finetuner.documents import Document
 from finetuner.errors import (
     ContentError,
@@ -39,7 +40,13 @@ from tests.two_classes import SPEC, match_documents, points
 from tests.waiting import until
 
 SETTINGS = ServiceSettings(encoder=SPEC.name, encoder_options=dict(SPEC.options), batch_size=16)
-QUICK: dict[str, Any] = {"epochs": 12, "batch_size": 32, "learning_rate": 0.02, "holdout": 0.3}
+QUICK: dict[str, Any] = {
+    "epochs": 12,
+    "batch_size": 32,
+    "learning_rate": 0.02,
+    "holdout": 0.3,
+    "interpolate": [],
+}
 DOCUMENTS = match_documents(100)
 FLIPPED = match_documents(100, label=lambda same: -1 if same else 1)
 QUERIES = [Document(blob=blob) for blob in points(30, seed=9)]
@@ -88,6 +95,15 @@ def fit(service: TuningService, documents: list[Document], **options: Any) -> di
     service.tuning.start_run(run, *service.encoding.match_set(documents))
     until(lambda: run.state() in FINAL)
     return run.summary()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def bare_runs() -> Iterator[None]:
+    """Let runs make neither maps nor reports, which no test here looks at, and which take longer than the training."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(worker, "fit_maps", lambda *_, **__: {})
+        patch.setattr(worker, "of_run", lambda *_, **__: True)
+        yield
 
 
 @pytest.fixture(scope="module")

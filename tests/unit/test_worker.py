@@ -11,9 +11,13 @@ import pytest
 
 from finetuner import worker
 from finetuner.errors import DivergedError
+from finetuner.lifecycle import Registry
+from finetuner.matches import MatchSet
+from finetuner.training.options import TrainingOptions
 from finetuner.training.process import DISK_FULL, FAILED
 from finetuner.training.run_folder import RunFolder
 from finetuner.worker import carry_out
+from tests.two_classes import SPEC, encoder, match_documents
 
 
 @pytest.fixture
@@ -55,6 +59,22 @@ def test_what_is_told_already_is_not_told_again(run: RunFolder) -> None:
         ("split", 9),
         ("epoch", 2),
     ]
+
+
+def test_a_run_leaves_a_candidate_with_maps_and_a_report(tmp_path: Path) -> None:
+    """What becomes of the run needs the first, an old index the second, and people the third."""
+    registry = Registry(tmp_path)
+    encoder().save(tmp_path / "base")
+    registry.register(tmp_path / "base", SPEC, {"parent": None, "run": None})
+    options = TrainingOptions(epochs=1, batch_size=32, holdout=0.3).dict()
+    task = {"encoder": SPEC.as_dict(), "versions": str(registry.folder), "options": options}
+    run = RunFolder.create(tmp_path / "run", {**task, "features": "", "feature_cache_bytes": 0})
+    run.report("running", {"parent_version": "v0", "rivals": ["v0"]})
+    run.keep_data(MatchSet.from_documents(match_documents(100)))
+    assert carry_out(run) == 0
+    assert {path.name for path in run.candidate.iterdir()} >= {"model.safetensors", "maps"}
+    assert {path.name for path in run.path.glob("report.*")} == {"report.html", "report.json"}
+    assert [event["event"] for event in run.events()][-3:] == ["line", "evaluated", "maps"]
 
 
 def test_progress_comes_more_seldom_the_longer_a_run_trains(
