@@ -158,7 +158,7 @@ def test_progress_ends_with_the_state_that_runs_tells(client: FlowClient, two: s
     """The stream goes from queued over its data and every epoch to a final state, the run's state from then on."""
     run = client.post("/fit", collection=two, epochs=3, patience=3, promote="never")[0].id
     events = [report.tags["event"] for report in stream(client, "/progress", run=run)]
-    training = ["split", "recipe", *["epoch"] * 3, "evaluated"]
+    training = ["split", "recipe", *["epoch"] * 3, "evaluated", "maps"]
     assert [event for event in events if event != "progress"] == [
         "queued",
         "data",

@@ -92,7 +92,7 @@ def test_no_endpoint_falls_back_to_a_legacy_document(flow: RunningFlow, executor
     named = {schema[side]["name"] for schema in schemas.values() for side in ("input", "output")}
     streams = {name for name, schema in schemas.items() if schema["is_generator"]}
     assert named <= set(vars(documents))
-    assert streams == ({"/emit", "/pack", "/export"} if executor == 2 else {"/progress"})
+    assert streams == ({"/emit", "/pack", "/export"} if executor == 2 else {"/progress", "/reembed"})
 
 
 def test_fit_in_several_requests_is_refused(client: FlowClient, flow: RunningFlow) -> None:
