@@ -1,6 +1,6 @@
 """The gate over many small tuning jobs: who is promoted, and who should have been.
 
-Sixty jobs on data drawn from what is bundled, thirty with images and thirty with questions, and fifteen that have very little.
+Sixty jobs on data drawn from what is bundled, thirty with images and thirty with questions, and fourteen that have very little.
 Of each thirty, twenty learn from the labels as they are, five from labels that are turned round, and five from labels that are
 dealt out at random. All of a job's data is spoiled, also what it holds out. Each is judged by the gate as the service would do
 it, with a small collection of sound labels as a guard, and once more without that guard. The truth is how the candidate ranks

@@ -6,9 +6,9 @@ Each answer is compared with what the library makes of the same images with the 
 
 A gap is the time between two answers that follow each other. At a steady rate it is usually one spacing, 1 / rate; what it
 is longer is told in batches, which is how long one request takes that comes alone. The same load without swaps has gaps,
-too, since processes share a machine; both are measured in turns and as long as each other. Swaps are measured as they are
-by default, when both versions stay loaded and only their files are verified, and with ``keep_warm=1``, when each is
-verified, loaded and warmed up again.
+too, since processes share a machine; both are measured in turns and as long as each other, and the median over rounds of
+the longest gap of a round is told beside the longest of all. Swaps are measured as they are by default, when both versions
+stay loaded and only their files are verified, and with ``keep_warm=1``, when each is verified, loaded and warmed up again.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ from finetuner.models import Embeddings, EncoderSpec, build_encoder
 SPEC = EncoderSpec("mlp", {"hidden": 4096, "dim": 128})
 BATCH = 64
 SWAPS = 100
-ROUNDS = 4
+ROUNDS = 8
 SECONDS_A_SWAP = 0.2
 
 
@@ -54,9 +54,9 @@ class Measured:
     quiet: list[Window]
     swapped: list[Window]
 
-    def longest(self, windows: list[Window]) -> float:
-        """Return by how much the longest gap is longer than the usual spacing, in batches."""
-        return (max(gap for window in windows for gap in window.gaps) - 1 / self.rate) / self.batch
+    def longest(self, windows: list[Window]) -> list[float]:
+        """Return for each window by how much its longest gap is longer than the usual spacing, in batches."""
+        return [(max(window.gaps) - 1 / self.rate) / self.batch for window in windows]
 
 
 async def measured(port: int, batch: DocList[ContentDocument]) -> Measured:
@@ -140,13 +140,18 @@ def summary(found: dict[int, Measured], faults: dict[int, tuple[int, int]]) -> d
     for keep_warm, suffix in ((2, ""), (1, "_loading")):
         one = found[keep_warm]
         told |= {
-            f"longest_gap_batches{suffix}": round(one.longest(one.swapped), 2),
-            f"longest_gap_batches_without_swaps{suffix}": round(one.longest(one.quiet), 2),
+            **gaps(f"longest_gap_batches{suffix}", one.longest(one.swapped)),
+            **gaps(f"longest_gap_batches_without_swaps{suffix}", one.longest(one.quiet)),
             f"swaps{suffix}": sum(window.swaps for window in one.swapped),
             f"batch_ms{suffix}": round(one.batch * 1e3, 1),
             f"requests_per_second{suffix}": round(one.rate, 1),
         }
     return told
+
+
+def gaps(name: str, longest: list[float]) -> dict[str, float]:
+    """Return the median over rounds and the longest of all: one pause of the machine is not what a swap costs."""
+    return {name: round(statistics.median(longest), 2), f"{name}_max": round(max(longest), 2)}
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import numpy as np
 from docarray import BaseDoc, DocList
 from docarray.proto import DocProto
 from docarray.typing import NdArray
+from numpy.typing import NDArray
 from pydantic import PrivateAttr
 
 from finetuner.contents import content_hash
@@ -137,12 +138,12 @@ def pack_from_wire(document: PackDocument) -> Pack:
             start=document.start,
             ids=[str(one) for one in json.loads(document.ids)],
             texts=texts,
-            blobs=None if document.blobs is None else np.asarray(document.blobs),
+            blobs=None if document.blobs is None else np.atleast_1d(np.asarray(document.blobs)),
             anchor_tags=anchor_tags,
             match_tags=match_tags,
-            weights=None if document.weights is None else np.asarray(document.weights, np.float64),
-            labels=np.asarray(document.labels, np.float64),
-            **{name: np.asarray(getattr(document, name), np.int64) for name in _ROWS},
+            weights=None if document.weights is None else _column(document.weights, np.float64),
+            labels=_column(document.labels, np.float64),
+            **{name: _column(getattr(document, name), np.int64) for name in _ROWS},
         )
     except (TypeError, ValueError) as error:
         raise ContentError(
@@ -153,6 +154,14 @@ def pack_from_wire(document: PackDocument) -> Pack:
 
 _ROWS = ("anchors", "offsets", "matches")
 _ALWAYS = (*_ROWS, "labels")
+
+
+def _column(given: Any, dtype: type[np.generic]) -> NDArray[Any]:
+    """Return a column, (N,), or raise ValueError if it is none."""
+    column = np.asarray(given, dtype)
+    if column.ndim != 1:
+        raise ValueError(f"a column has the shape {column.shape}; one dimension is needed")
+    return column
 
 
 def _listed(strings: Sequence[str] | None) -> str | None:

@@ -187,4 +187,10 @@ def _end_with_parent() -> None:
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO)
-    sys.exit(main())
+    exit_code = main()
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(
+        exit_code
+    )  # an interpreter that ends beside a thread that is still in torch, drawing or reporting, aborts

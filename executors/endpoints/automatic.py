@@ -63,6 +63,10 @@ class AutomaticStarter:
                 if str(error) != told:  # not each time
                     _log.warning("automatic runs: %s; it is tried again", error)
                 told = str(error)
+            except Exception as error:  # noqa: BLE001  a fault of ours must not end all later runs
+                if str(error) != told:
+                    _log.exception("automatic runs: a fault of Finetuner; it is tried again")
+                told = str(error)
 
     def look(self) -> None:
         """Start a run if one is due."""

@@ -56,7 +56,8 @@ class EncodingEndpoints(TunerEndpoints):
         if options.space is None:
             return embedded(docs, embeddings, version)
         made = Stamped(version, embeddings)
-        answer = await self._in_forward(self._service.spaces.answer, made, options.space)
+        # beside the forward passes, which must not wait for a registry from which maps are read
+        answer = await asyncio.to_thread(self._service.spaces.answer, made, options.space)
         return embedded(docs, answer.vectors, version, answer.version)
 
     async def _in_forward(self, call: Callable[..., ResultT], *arguments: Any) -> ResultT:

@@ -33,9 +33,9 @@ class JudgingEndpoints(TunerEndpoints):
         if options.segment is None:
             matches, snapshot = await self.data("/evaluate", docs, options)
         else:
-            told = Segments(options.segment)
-            matches, snapshot = await asyncio.to_thread(self._segmented, docs, options, told)
-            segments = told.of(matches)
+            matches, snapshot, segments = await asyncio.to_thread(
+                self._segmented, docs, options, Segments(options.segment)
+            )
         # beside the forward passes of /encode, which would wait behind it
         evaluation = await asyncio.to_thread(
             self._service.judging.evaluate, matches, options, segments, options.collection
@@ -53,10 +53,12 @@ class JudgingEndpoints(TunerEndpoints):
 
     def _segmented(
         self, docs: DocList[MatchDocument], options: DataOptions, segments: Segments
-    ) -> tuple[MatchSet, dict[str, Any]]:
-        """Return the match data of a request and what exactly it is, while segments note the tags of its anchors."""
+    ) -> tuple[MatchSet, dict[str, Any], dict[str, str]]:
+        """Return the match data of a request, what exactly it is, and the names of segments by the ids of anchors."""
         if options.collection:
             emit = {**options.emit, "tags": True}
             builder, snapshot = self.pulled(options.collection, emit, note=segments.note_all)
-            return builder.build(), snapshot
-        return self._service.encoding.match_set(named(docs), note=segments.note)
+            matches = builder.build()
+        else:
+            matches, snapshot = self._service.encoding.match_set(named(docs), note=segments.note)
+        return matches, snapshot, segments.of(matches)

@@ -5,6 +5,7 @@ from typing import Any, AsyncIterator  # noqa: UP035  jina knows no other one
 
 from docarray import DocList
 from jina import requests
+from pydantic import Field
 
 from executors.documents import ContentDocument, MatchDocument, StreamRequest
 from executors.endpoints.tuner import DataOptions, TunerEndpoints
@@ -16,6 +17,8 @@ from finetuner.service.reembedding import Cursor, Rebuilding, ReembedOptions
 
 class ReembedParameters(ReembedOptions, DataOptions):
     """Parameters of ``/reembed``."""
+
+    collection: str = Field(description="A collection of the data Executor.")
 
     def pinned(self) -> dict[str, Any]:
         """Return what to ask the data Executor for: what there was when the cursor was made."""
@@ -54,5 +57,5 @@ class ReembeddingEndpoints(TunerEndpoints):
 
     def _begun(self, options: ReembedParameters) -> Rebuilding:
         collected = self._service.encoding.collected(anchors=options.anchors)
-        snapshot = self.read(str(options.collection), options.pinned(), collected.extend)
+        snapshot = self.read(options.collection, options.pinned(), collected.extend)
         return self._service.reembedding.begin(collected, snapshot, options)

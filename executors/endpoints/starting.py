@@ -30,11 +30,13 @@ class RunStarter(TunerEndpoints):
     """Creates runs, and gives them their data."""
 
     def check_pulled(self, where: str, options: FitOptions) -> None:
-        """Raise OptionError if what is to be pulled cannot be."""
+        """Raise OptionError if what is to be pulled cannot be, or an option about it would mean nothing."""
         if options.since is not None and not options.collection:
             raise OptionError(
                 f"{where}: since goes with the name of a collection; documents have no positions"
             )
+        if options.since is None and options.replay != FitOptions.__fields__["replay"].default:
+            raise OptionError(f"{where}: replay goes with since; without it a run learns from all")
         guards = self._service.tuning.guards(options)
         if guards and not self._match_data:
             raise OptionError(
@@ -71,6 +73,9 @@ class RunStarter(TunerEndpoints):
             since: Since when it learns what is new; None for all of the collection.
             data: Match data that came otherwise; its guards are still pulled.
             or_all: Learn from all of the collection where what held then is no longer there.
+
+        Raises:
+            ReplicaError: If another service trains by now.
         """
         try:
             data = data or self._learnt_from(options, since, or_all=or_all)
@@ -78,6 +83,9 @@ class RunStarter(TunerEndpoints):
             self._service.tuning.start_run(run, *data, guards)
         except (FinetunerError, OSError) as error:
             self._service.tuning.fail_run(run, error)
+        except Exception as error:  # a fault of ours: who waits for the run must not wait for ever
+            self._service.tuning.fail_run(run, error)
+            raise
 
     def _learnt_from(self, options: FitOptions, since: Since | None, *, or_all: bool) -> Data:
         if since is None:

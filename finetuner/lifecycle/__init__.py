@@ -1,6 +1,6 @@
 """Model versions: registered once, promoted by a gate, rolled back by one step."""
 
-from finetuner.lifecycle.gate import Decision, Gate, Policy, decide, unless_overtaken
+from finetuner.lifecycle.gate import Decision, Gate, Policy, decide, unless_known, unless_overtaken
 from finetuner.lifecycle.live import Live
 from finetuner.lifecycle.opening import open_registry
 from finetuner.lifecycle.registry import Registry
@@ -17,5 +17,6 @@ __all__ = [
     "decide",
     "load",
     "open_registry",
+    "unless_known",
     "unless_overtaken",
 ]

@@ -13,6 +13,9 @@ FEWEST = 6
 GUARD_MARGIN = 0.01
 """How much worse a candidate may be on a guard by default."""
 
+SPLIT = ("seed", "validation", "holdout")
+"""The options that decide which anchors a run holds out."""
+
 _NAMES = {"map": "MAP", "mrr": "MRR", "map@r": "MAP@R", "r_precision": "R-precision"}
 
 
@@ -65,7 +68,7 @@ def decide(evaluation: Mapping[str, Any], gate: Gate, *, rival: str) -> Decision
     found = _told(evaluation, evaluation, rival, "held-out anchors")
     if high < 0:
         return Decision(False, f"worse than the active version: {found}")
-    if low <= gate.min_gain:
+    if not low > gate.min_gain:  # what is no number is no gain either
         asked = f"; asked for is more than {gate.min_gain:g}" if gate.min_gain else ""
         return Decision(False, f"not clearly better than the active version: {found}{asked}")
     for name, guard in evaluation["guards"].items():
@@ -88,7 +91,7 @@ def _objection(
             f"needed{left_out}"
         )
     mean, _, high = guard["gain"][rival]
-    if mean < -gate.guard_margin or high < 0:
+    if not (mean >= -gate.guard_margin and high >= 0):
         return f"worse on guard {name!r}: {_told(evaluation, guard, rival, 'anchors')}"
     return None
 
@@ -112,4 +115,30 @@ def unless_overtaken(decision: Decision, policy: Policy, *, rival: str, active: 
     """
     if decision.promote and policy == "if_better" and active != rival:
         return Decision(False, f"{active} became active while this was compared with {rival}")
+    return decision
+
+
+def unless_known(
+    decision: Decision, about: Mapping[str, Any], versions: Mapping[str, Mapping[str, Any]], *, rival: str
+) -> Decision:
+    """Return a decision, or why it cannot be trusted: the candidate may have learnt from its held-out anchors before.
+
+    It may if one of the versions that it comes from was split otherwise, and its rival need not have: unless it comes
+    from that rival itself, which knows the same.
+
+    Args:
+        decision: What :func:`decide` returned under ``if_better``.
+        about: What the candidate tells of itself: ``parent`` and ``options``.
+        versions: The same of all versions, by name.
+        rival: The version that the candidate was held against.
+    """
+    name = about["parent"]
+    while decision.promote and name != rival and (parent := versions.get(name, {})).get("options"):
+        if any(parent["options"][one] != about["options"][one] for one in SPLIT):
+            return Decision(
+                False,
+                f"{name}, from which it comes, was split by another {' or '.join(SPLIT)}, so it may know anchors that were "
+                "held out; start from active or base, or split alike",
+            )
+        name = parent["parent"]
     return decision

@@ -162,7 +162,8 @@ class Live:
     def _follow_to(self, active: str) -> None:
         try:
             self._engine.swap(self._ready(active))
-        except (DamagedVersionError, EncoderError, UnknownVersionError) as error:
+        # the last two say that there is no memory for another version, which must not end the watch over the registry
+        except (DamagedVersionError, EncoderError, UnknownVersionError, MemoryError, RuntimeError) as error:
             self._refused = {active: str(error)}
             self._retry_at = time.monotonic() + self.RETRY_SECONDS
         else:

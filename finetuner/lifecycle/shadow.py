@@ -165,7 +165,8 @@ class Shadow:
             digest = content_hash(content)
             name = content[: self.SHOWN] if isinstance(content, str) else digest.hex()
             with self._lock:
-                self._sample.add(digest, Sampled(name, served, shadow))
+                # copies: rows of a piece would keep the whole of it
+                self._sample.add(digest, Sampled(name, served.copy(), shadow.copy()))
         self._closing.wait(
             time.monotonic() - began
         )  # so that live requests have at least as much of the processor

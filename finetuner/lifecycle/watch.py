@@ -71,10 +71,11 @@ class Watch:
         while not self._closing.wait(max(pause, self.RETRY_SECONDS if self._trouble else 0)):
             try:
                 self._look()
-            except (FinetunerError, OSError) as error:  # what serves goes on, and the next look may do better
+            except Exception as error:  # noqa: BLE001  what serves goes on, and the next look may do better
                 if str(error) != self._trouble:
-                    _log.warning("registry %s: %s", self._registry.store.where, error)
-                self._trouble = str(error)
+                    trace = None if isinstance(error, (FinetunerError, OSError)) else error
+                    _log.warning("registry %s: %s", self._registry.store.where, error, exc_info=trace)
+                self._trouble = str(error) or type(error).__name__
             else:
                 self._trouble = ""
 

@@ -49,7 +49,7 @@ class JudgeOptions(Options):
     @validator("ks", pre=True)
     def _keep_ranks_whole(cls, ks: Any) -> Any:
         for k in ks if isinstance(ks, list | tuple) else ():
-            whole = isinstance(k, int | float) and not isinstance(k, bool) and float(k).is_integer()
-            if not (whole and 1 <= k <= DEEPEST):
+            number = isinstance(k, int | float) and not isinstance(k, bool)
+            if not (number and 1 <= k <= DEEPEST and float(k).is_integer()):
                 raise ValueError(f"{k!r} is not a whole number from 1 to {DEEPEST}")
         return ks

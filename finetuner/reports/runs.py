@@ -123,8 +123,9 @@ def saved(folder: Path, decision: Mapping[str, Any] | None = None) -> Saved:
         data: dict[str, Any] = json.loads((folder / "report.json").read_text(encoding="utf-8"))
         page = (folder / "report.html").read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
         raise TrainingError(
-            f"run {folder.name!r} has no report: {error}; one is written at the end of a training that holds out anchors "
+            f"run {folder.name!r} has no report: {why}; one is written at the end of a training that holds out anchors "
             "with a positive match; what else went wrong is in the run's log.txt"
         ) from error
     if decision is not None and data["promotion"]["decision"] is None:

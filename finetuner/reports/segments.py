@@ -26,7 +26,7 @@ class Segments:
         self._others: dict[str, None] = {}
 
     def note(self, row: int, tags: Mapping[str, Any]) -> None:
-        """Take in the tags of an anchor; a text, a number or a truth value names a segment, all else none."""
+        """Take in the tags of an anchor; a text, a number that a float can hold, or a truth value names a segment, all else none."""
         name = _name(tags.get(self._tag))
         if name is not None:
             self._values.setdefault(int(row), self._names.setdefault(name, name))
@@ -61,5 +61,8 @@ def _name(value: Any) -> str | None:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, numbers.Real):
-        return f"{float(value):.12g}"  # over the wire a whole number is 3.0
+        try:
+            return repr(float(value)).removesuffix(".0")  # over the wire a whole number is 3.0
+        except OverflowError:
+            return None
     return value if isinstance(value, str) else None

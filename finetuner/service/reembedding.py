@@ -217,15 +217,16 @@ class Reembedding:
         order = np.arange(len(collection.names))
         if old is not None:
             between = None if old == version else self._spaces.between(version, old)
-            before = self._registry.load(old, self._spec) if between is not None else None
             order = order[:0]
-            if between is not None and before is not None:
-                order = _order(between, _Embedding(before, collection, self._cache), new, collection.rows)
-        place = replace(place, order=hashlib.blake2b(order.tobytes(), digest_size=4).hexdigest())
+            if between is not None:
+                before = _Embedding(self._registry.load(old, self._spec), collection, self._cache)
+                order = _order(between, before, new, collection.rows)
+        names = [collection.names[row] for row in order]
+        # of the names: the same rows are other documents where anchors come or go, or packs are cut elsewhere
+        place = replace(place, order=hashlib.blake2b("\0".join(names).encode(), digest_size=4).hexdigest())
         if at is not None:
             _check(at, replace(place, received=at.received))
         received = 0 if at is None else at.received
-        names = [collection.names[row] for row in order]
         return Rebuilding(names, collection.rows[order], new, place, received)
 
 

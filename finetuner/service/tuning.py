@@ -9,7 +9,16 @@ from finetuner.continual.due import Earlier, last_of, position_of
 from finetuner.continual.options import ContinualOptions
 from finetuner.continual.since import Since
 from finetuner.errors import ReplicaError
-from finetuner.lifecycle import Decision, Gate, Live, Registry, Version, decide, unless_overtaken
+from finetuner.lifecycle import (
+    Decision,
+    Gate,
+    Live,
+    Registry,
+    Version,
+    decide,
+    unless_known,
+    unless_overtaken,
+)
 from finetuner.lifecycle.audit import was_promoted
 from finetuner.matches import MatchSet
 from finetuner.models import EncoderSpec
@@ -90,7 +99,7 @@ class Tuning:
             The run, and whether it is new.
 
         Raises:
-            OptionError: If the id is ill-formed.
+            OptionError: If the id is ill-formed, or that of a run with other options.
             UnknownVersionError: If there is no such parent.
             ReplicaError: If another service trains.
         """
@@ -152,11 +161,15 @@ class Tuning:
             matches: What it learns from.
             snapshot: What exactly that is.
             guards: Collections that must not get worse by name, each with what exactly it is.
+
+        Raises:
+            ReplicaError: If another service trains.
+            OSError: If the data cannot be written; the run has failed then.
         """
         self._held().start(run, matches, snapshot, guards)
 
     def fail_run(self, run: RunFolder, error: Exception) -> None:
-        """End a run whose data could not be had."""
+        """End a run whose data could not be had, or raise ReplicaError if another service trains."""
         self._held().fail(run, error)
 
     def run(self, run_id: str) -> RunFolder:
@@ -178,7 +191,12 @@ class Tuning:
         return self._folder
 
     def cancel(self, run_id: str) -> RunFolder:
-        """End a run that is queued or running, or raise UnknownRunError."""
+        """End a run that is queued or running.
+
+        Raises:
+            UnknownRunError: If there is none of that id.
+            ReplicaError: If another service trains.
+        """
         return self._held().cancel(run_id)
 
     def resume(self, run_id: str) -> RunFolder:
@@ -187,6 +205,7 @@ class Tuning:
         Raises:
             UnknownRunError: If there is none of that id.
             TrainingError: If it has not ended, has succeeded, or what it needs is no longer there.
+            ReplicaError: If another service trains.
         """
         return self._held().resume(run_id)
 
@@ -207,7 +226,7 @@ class Tuning:
         policy = task["promote"]
         with self._live.swapping:
             # there is one already if the service died before it could say so
-            versions = (one for one in self._registry.versions() if isinstance(one, Version))
+            versions = [one for one in self._registry.versions() if isinstance(one, Version)]
             version = next((one for one in versions if outcome.is_of(one.about)), None)
             if version is not None and was_promoted(version.name, self._registry.store.entries()):
                 return {
@@ -217,6 +236,9 @@ class Tuning:
             if version is None:
                 asked = Gate(policy, task["min_gain"], task["guard_margin"])
                 decision = decide(outcome.evaluation, asked, rival=outcome.rival)
+                if policy == "if_better":
+                    told = {one.name: one.about for one in versions}
+                    decision = unless_known(decision, outcome.about, told, rival=outcome.rival)
             else:
                 decision = Decision(version.about["gate"]["promoted"], version.about["gate"]["reason"])
             decision = unless_overtaken(decision, policy, rival=outcome.rival, active=self._live.version)

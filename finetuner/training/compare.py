@@ -9,7 +9,7 @@ from finetuner.documents import MatchDocumentLike
 from finetuner.evaluation import Metrics, Over, by_judgements, paired_difference
 from finetuner.features import FeatureCache
 from finetuner.matches import MatchSet, Rows
-from finetuner.models import Embeddings, Encoder, Side
+from finetuner.models import CachedEncoder, Embeddings, Encoder, Side
 
 PRIMARY = "map"
 """The metric that decides unless another is named."""
@@ -87,20 +87,10 @@ def compare(
 
 def rank(encoder: Encoder, matches: MatchSet, *, cache: FeatureCache | None = None) -> Metrics | None:
     """Return how an encoder ranks for the anchors of a set, see :func:`rank_by`."""
-    fingerprint = encoder.fingerprint() if cache is not None else ""
-
-    def part(rows: Rows, side: Side) -> Embeddings:
-        contents = matches.take(rows)
-        if cache is None:
-            return encoder.embed(contents, side=side)
-        features = cache.features(
-            fingerprint, contents, matches.hashes[rows], lambda some: encoder.embed_vectors(some)
-        )
-        return encoder.finish_all(features.take(np.arange(len(rows))), side)
+    cached = CachedEncoder(encoder, cache)
 
     def embed(rows: Rows, side: Side) -> Embeddings:
-        starts = range(0, len(rows), PORTION)
-        return np.concatenate([part(rows[at : at + PORTION], side) for at in starts])
+        return cached.embed(matches.contents, matches.hashes, rows, side)
 
     return rank_by(embed, matches, sides=encoder.heads.tell_sides_apart)
 

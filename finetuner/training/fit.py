@@ -145,11 +145,19 @@ def tune(
         cache: Keeps what frozen modules make of contents.
         report: Receives ``split`` and ``recipe`` events, those of :func:`train` and :func:`stay`, and an ``evaluated`` event.
 
+    Raises:
+        LabelError: If a label, of a guard too, is none of the two values that the options name.
+        OptionError: If an option does not go with the encoder or the match data.
+        TrainingError: If there is nothing to learn, or the loss diverges.
     """
     zeros = int((matches.labels == 0).sum())
     if options.positive_label is not None or not options.uses_scores:
         matches = matches.with_values(options.positive_label, options.negative_label)
     _check_labels(matches, options)
+    values = options.positive_label, options.negative_label
+    guards = {
+        name: guard.with_values(*values) for name, guard in guards.items()
+    }  # before it takes time to train
     described = _described(matches, zeros=zeros)
     parts = matches.parts(validation=options.validation, holdout=options.holdout, seed=options.seed)
     training, validation, holdout = parts

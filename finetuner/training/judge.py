@@ -10,9 +10,11 @@ from finetuner.features import FeatureCache
 from finetuner.lifecycle.gate import FEWEST
 from finetuner.matches import MatchSet
 from finetuner.models import Encoder
-from finetuner.training.compare import compare, decides, rank, rankable, used_rows
+from finetuner.training.compare import compare, decides, rank, rank_by, rankable, used_rows
 from finetuner.training.line import Line, chosen
 from finetuner.training.options import TrainingOptions
+from finetuner.training.recipes import cached
+from finetuner.training.vectors import CachedVectors
 from finetuner.training.watch import Report
 
 Parts = tuple[MatchSet, MatchSet, MatchSet]
@@ -44,8 +46,14 @@ def stay(
     if not options.interpolate or known < FEWEST:
         return
 
+    # once for all shares: a frozen module makes the same of a content at each of them
+    vectors = None if cache is None else CachedVectors(encoder, cached(encoder, validation, cache))
+
     def score(one: Encoder) -> float:
-        metrics = rank(one, validation, cache=cache)
+        if vectors is None:
+            metrics = rank(one, validation)
+        else:
+            metrics = rank_by(vectors.embeddings, validation, sides=one.heads.tell_sides_apart)
         return 0.0 if metrics is None else metrics.mean()[options.primary]
 
     scores = line.walk(encoder, options.interpolate, score)
@@ -66,7 +74,7 @@ def judge(
     Args:
         encoders: By name; the last one is the candidate.
         parts: Anchors for training and for validation, which it has seen, and those held out.
-        guards: Other match data, by name, on which the candidate should not be worse.
+        guards: Other match data, by name, on which the candidate should not be worse; of labels the sign counts.
         options: The metric, the confidence, and the seed of the resamples.
         cache: Keeps what modules make of contents.
 
@@ -74,9 +82,6 @@ def judge(
         See :func:`compare`; ``seen_contents``, how many contents of the held-out anchors were among those learnt from;
         ``primary`` and ``confidence``, by which gains are told; and ``guards``, the same by name of the guard, with
         ``left_out``, its anchors that were among those seen.
-
-    Raises:
-        LabelError: If a label of a guard is none of the two values that the options name.
     """
     training, validation, holdout = parts
 
@@ -96,8 +101,7 @@ def judge(
     seen = np.concatenate([_anchors(training), _anchors(validation)])
     for name, guard in guards.items():
         known = np.isin(_anchors(guard), seen)
-        rest = guard.only(~known).with_values(options.positive_label, options.negative_label)
-        evaluation["guards"][name] = {**compared(rest), "left_out": int(known.sum())}
+        evaluation["guards"][name] = {**compared(guard.only(~known)), "left_out": int(known.sum())}
     return evaluation
 
 

@@ -119,6 +119,9 @@ class RunFolder:
         Args:
             matches: What it learns from.
             guards: What must not get worse, by name of the collection; on disk before ``matches`` are there.
+
+        Raises:
+            OSError: If it cannot be written.
         """
         aside, guards_aside = self.path / "data.part", self.path / "guards.part"
         try:
@@ -134,11 +137,19 @@ class RunFolder:
             self.discard_halves()
 
     def guard_sets(self) -> dict[str, MatchSet]:
-        """Return the match sets that must not get worse, by name of their collection; none if there are no guards."""
+        """Return the match sets that must not get worse, by name of their collection; none if there are no guards.
+
+        Raises:
+            SourceError: If one is damaged, or one that the run's task names is gone.
+        """
         try:
             names = json.loads((self.guards / "names.json").read_text(encoding="utf-8"))
         except FileNotFoundError:
-            return {}
+            names = []
+        if gone := sorted(set(self.task().get("guards", ())) - set(names)):
+            raise SourceError(
+                f"{self.guards}: guard {gone[0]!r} is gone, and without it a run must not go on; start a new one with /fit"
+            )
         return {name: MatchSet.load(self.guards / str(number)) for number, name in enumerate(names)}
 
     def discard(self) -> None:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, root_validator
 
 from finetuner.lifecycle import Policy
 from finetuner.lifecycle.gate import GUARD_MARGIN
@@ -37,6 +37,13 @@ class RunOptions(TrainingOptions):
         description="Time that the training process may take, its start included; then the run fails. /resume gives "
         "it the same time again.",
     )
+
+    @root_validator(skip_on_failure=True)
+    def _gate_asks(cls, values: dict[str, Any]) -> dict[str, Any]:
+        for name in ("min_gain", "guard_margin"):
+            if values["promote"] != "if_better" and values[name] != cls.__fields__[name].default:
+                raise ValueError(f"{name} goes with promote=if_better, not with {values['promote']}")
+        return values
 
     def as_task(self) -> dict[str, Any]:
         """Return them as part of a run's task: the training's options by themselves."""

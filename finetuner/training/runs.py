@@ -1,6 +1,7 @@
 """Runs: a queue of trainings, one at a time, each in a process of its own."""
 
 import contextlib
+import logging
 import queue
 import re
 import shutil
@@ -17,6 +18,8 @@ from finetuner.training.housekeeping import make_room, take_up
 from finetuner.training.listing import run_in, runs_in
 from finetuner.training.process import TrainingProcess
 from finetuner.training.run_folder import FINAL, MAY_COME, RunFolder
+
+_log = logging.getLogger(__name__)
 
 Begin = Callable[[RunFolder], dict[str, Any]]
 """Called when a run's training begins; what it returns becomes part of the ``running`` event."""
@@ -210,6 +213,9 @@ class Runs:
             try:
                 self._carry_out(run)
             except (FinetunerError, OSError) as error:  # a fault of one run, the next may do better
+                self._end(run, "failed", {"reason": in_words(error)})
+            except Exception as error:  # noqa: BLE001  a fault of ours must not end the queue
+                _log.exception("run %s: a fault of Finetuner", run.id)
                 self._end(run, "failed", {"reason": in_words(error)})
             with self._lock, contextlib.suppress(OSError):  # a person may delete a folder at any time
                 self._concluding = None

@@ -42,7 +42,7 @@ class World:
         self.last: Earlier | None = None
         self.since_active: Since | None = Since(4, "v1")
         self.news = {"position": 7, "new_judgements": 5}
-        self.gone = False
+        self.trouble: Exception | None = None
         self.runs: list[FitOptions] = []
         self.started: list[tuple[str, Since | None, bool]] = []
         self.asked: list[int] = []
@@ -51,8 +51,8 @@ class World:
         """Answer as the data Executor."""
         assert (endpoint, collection) == ("/news", "c")
         self.asked.append(since)
-        if self.gone:
-            raise ConnectionError("nobody answers")
+        if self.trouble is not None:
+            raise self.trouble
         return [SimpleNamespace(tags=self.news)]
 
     def last_automatic(self, collection: str) -> Earlier | None:
@@ -143,16 +143,32 @@ def test_a_service_that_follows_starts_nothing() -> None:
 def test_a_failure_ends_nothing(caplog: pytest.LogCaptureFixture) -> None:
     """It is told once, and tried again until it is over; the thread ends with the service."""
     world = World()
-    world.gone = True
+    world.trouble = ConnectionError("nobody answers")
     starter = world.starter()
     starter.start()
     until(lambda: len(world.asked) > 3)
-    world.gone = False
+    world.trouble = None
     until(lambda: world.started)
     starter.close()
     told = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     assert told.count("automatic runs: nobody answers; it is tried again") == 1
     assert "automatic runs" not in [thread.name for thread in threading.enumerate()]
+
+
+def test_a_fault_of_ours_ends_nothing_either(caplog: pytest.LogCaptureFixture) -> None:
+    """An error that nobody foresaw is told once, with where it was, and the next look has its chance."""
+    world = World()
+    world.trouble = KeyError("position")
+    starter = world.starter()
+    starter.start()
+    until(lambda: len(world.asked) > 3)
+    world.trouble = None
+    until(lambda: world.started)
+    starter.close()
+    [told] = [record for record in caplog.records if record.levelno == logging.ERROR]
+    assert told.getMessage() == "automatic runs: a fault of Finetuner; it is tried again"
+    assert told.exc_info is not None
+    assert told.exc_info[0] is KeyError
 
 
 def test_how_a_run_ended_is_told(caplog: pytest.LogCaptureFixture) -> None:

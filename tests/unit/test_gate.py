@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from finetuner.lifecycle import Decision, Gate, Policy, decide, unless_overtaken
+from finetuner.lifecycle import Decision, Gate, Policy, decide, unless_known, unless_overtaken
 
 Gain = tuple[float, float, float]
 
@@ -111,6 +111,17 @@ def test_nobody_who_is_worse_on_a_guard_is_promoted(on_guard: Gain, promote: boo
     assert promote or decision.reason.startswith("worse on guard 'golden': MAP on 20 anchors -0.0")
 
 
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("gain", "on_guard"), [((NAN, NAN, NAN), (0.1, 0.0, 0.2)), ((0.3, 0.2, 0.4), (NAN, NAN, NAN))]
+)
+def test_what_is_no_number_promotes_nobody(gain: Gain, on_guard: Gain) -> None:
+    """Neither as a gain nor on a guard; a comparison with it is false, whichever way it is written."""
+    assert not decide(evaluation(gain, golden=on_guard), Gate(), rival="v1").promote
+
+
 def test_one_guard_of_several_suffices_to_refuse() -> None:
     """The others may be as pleased as they like."""
     found = evaluation((0.3, 0.2, 0.4), first=(0.5, 0.4, 0.6), second=(-0.5, -0.6, -0.4))
@@ -137,3 +148,30 @@ def test_the_metric_that_decided_is_named() -> None:
     found = {**evaluation((0.3, 0.2, 0.4), primary="hit@1"), "confidence": 0.99}
     decision = decide(found, Gate(), rival="v1")
     assert "hit@1 on 40 held-out anchors +0.3000 (99 % interval +0.2000 to +0.4000)" in decision.reason
+
+
+def of_a_line(**changed: Any) -> dict[str, dict[str, Any]]:
+    """Return what three versions tell: a base, v1 from it, and v2 from that, all split alike but for what is changed."""
+    alike = {"seed": 0, "validation": 0.1, "holdout": 0.1}
+    return {
+        "v0": {"parent": None},
+        "v1": {"parent": "v0", "options": {**alike, **changed}},
+        "v2": {"parent": "v1", "options": alike},
+    }
+
+
+@pytest.mark.parametrize("changed", [{"seed": 1}, {"validation": 0.2}, {"holdout": 0.2}])
+def test_a_candidate_that_may_know_the_held_out_anchors_is_not_promoted(changed: dict[str, Any]) -> None:
+    """A version from which it comes was split otherwise, and may have learnt from what is held out now."""
+    candidate = {"parent": "v2", "options": {"seed": 0, "validation": 0.1, "holdout": 0.1}}
+    decision = unless_known(Decision(True, "better"), candidate, of_a_line(**changed), rival="v3")
+    assert not decision.promote
+    assert decision.reason.startswith("v1, from which it comes, was split by another seed or")
+
+
+@pytest.mark.parametrize(("changed", "rival"), [({}, "v3"), ({"seed": 1}, "v1"), ({"seed": 1}, "v2")])
+def test_a_rival_that_knows_the_same_is_a_fair_one(changed: dict[str, Any], rival: str) -> None:
+    """So is any where all were split alike."""
+    candidate = {"parent": "v2", "options": {"seed": 0, "validation": 0.1, "holdout": 0.1}}
+    decision = Decision(True, "better")
+    assert unless_known(decision, candidate, of_a_line(**changed), rival=rival) is decision

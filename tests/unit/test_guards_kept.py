@@ -1,5 +1,6 @@
 """Collections that must not get worse, in the folder of a run."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -97,6 +98,17 @@ def test_a_guard_that_is_damaged_is_no_guard_less(tmp_path: Path) -> None:
     run.keep_data(DATA, {"golden": ONE})
     (run.guards / "0" / "matches.json").unlink()
     with pytest.raises(SourceError, match="no complete match set"):
+        run.guard_sets()
+
+
+def test_a_run_whose_guards_are_gone_does_not_go_on_without_them(tmp_path: Path) -> None:
+    """Where a crash came while they were removed, the data may still be there, and /resume would take it up."""
+    run = RunFolder.create(tmp_path / "r1", {"guards": ["golden", "silver"]})
+    run.keep_data(DATA, {"golden": ONE})
+    with pytest.raises(SourceError, match="guard 'silver' is gone, and without it a run must not go on"):
+        run.guard_sets()
+    shutil.rmtree(run.guards)
+    with pytest.raises(SourceError, match="guard 'golden' is gone"):
         run.guard_sets()
 
 

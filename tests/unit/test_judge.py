@@ -41,7 +41,8 @@ def test_a_guard_of_other_anchors_counts_as_a_whole() -> None:
 
 
 def test_labels_of_a_guard_mean_what_the_run_says() -> None:
-    """A third value there is an error rather than a guess."""
+    """A third value there is an error rather than a guess, and told before it has taken time to train."""
+    events: list[str] = []
     with pytest.raises(LabelError, match="label 1 is neither"):
         finetuner.fit(
             encoder(),
@@ -49,8 +50,10 @@ def test_labels_of_a_guard_mean_what_the_run_says() -> None:
             guards={"golden": DATA},
             positive_label=5,
             negative_label=0,
+            report=lambda event, figures: events.append(event),
             **QUICK,
         )
+    assert events == []
 
 
 def test_gains_are_told_in_the_metric_that_was_asked_for() -> None:

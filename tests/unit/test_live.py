@@ -147,6 +147,28 @@ def test_a_replica_lets_go_of_what_another_process_has_deleted(
     assert serving.warm == ["v0"]
 
 
+@pytest.mark.parametrize(
+    "error", [MemoryError("no memory"), RuntimeError("can't allocate memory: no memory")]
+)
+def test_where_memory_is_short_what_serves_goes_on_and_the_other_is_tried_again(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """Nothing is raised, which would end the watch; the version says why it does not serve, until it does."""
+
+    def fail(*_: object) -> None:
+        raise error
+
+    serving = live(registry)
+    registry.activate("v1")
+    with monkeypatch.context() as patch:
+        patch.setattr(Registry, "load", fail)
+        serving.follow()
+    assert (serving.version, serving.models()[1]["refused"]) == ("v0", str(error))
+    monkeypatch.setattr(serving, "_retry_at", 0.0)
+    serving.follow()
+    assert (serving.version, "refused" in serving.models()[1]) == ("v1", False)
+
+
 def test_models_tell_which_versions_are_warm(registry: Registry) -> None:
     """Of four versions the two that served last."""
     serving = live(registry)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from executors.endpoints.reembedding import ReembedParameters
 from finetuner.checksums import PackChecksum
 from finetuner.compatibility import Map, Stamped, fit_map, reembed_order
 from finetuner.compatibility.kept import write_map, write_spaces
@@ -144,6 +145,23 @@ def test_what_has_changed_since_is_told(reembedding: Reembedding, changed: dict[
         again(reembedding, **{"old": "v0", "cursor": cursor, **changed})
 
 
+@pytest.mark.parametrize("old", [None, "v0"])
+def test_the_same_documents_in_another_order_are_other_ones(
+    reembedding: Reembedding, old: str | None
+) -> None:
+    """Where each anchor is a match as well, anchors change nothing but the order, in which some would be missed."""
+    given = documents()
+    twins = [
+        Document(id=one.id, blob=one.blob, tags=labelled({}, 1), matches=[]) for one in (given[1], given[0])
+    ]
+    given.append(Document(id="d2", blob=POINTS[2], matches=twins))
+    cursor = str(again(reembedding, given, old=old)[5].cursor)
+    names = [[one.name for one in again(reembedding, given, anchors=one, old=old)] for one in (True, False)]
+    assert sorted(names[0]) == sorted(names[1])
+    with pytest.raises(ChangedDataError, match="the order of the documents: other ones are asked for"):
+        again(reembedding, given, anchors=False, old=old, cursor=cursor)
+
+
 @pytest.mark.parametrize("cursor", ["", "5", "3-5-v1-v0-abc", "3-x-v1-v0-abc-def", "3-5-v1--abc-def"])
 def test_what_is_no_cursor_is_refused(reembedding: Reembedding, cursor: str) -> None:
     """The message shows what one looks like."""
@@ -183,6 +201,12 @@ def test_an_empty_collection_is_an_error(reembedding: Reembedding) -> None:
     """Rather than an index of nothing."""
     with pytest.raises(MatchDataError, match="no document"):
         again(reembedding, [])
+
+
+def test_a_collection_has_to_be_named() -> None:
+    """A stream brings no documents of its own, so none are asked for."""
+    with pytest.raises(OptionError, match="/reembed: option 'collection' is missing"):
+        ReembedParameters.parse({}, where="/reembed")
 
 
 def test_documents_without_the_content_are_refused() -> None:

@@ -21,6 +21,7 @@ def test_ranks_come_as_jina_sends_them() -> None:
         ({"ks": [float("inf")]}, "inf is not a whole number"),
         ({"ks": [True]}, "True is not a whole number"),
         ({"ks": [1001]}, "1001 is not a whole number from 1 to 1000"),
+        ({"ks": [10**400]}, "is not a whole number from 1 to 1000"),
         ({"ks": []}, "'ks'"),
         ({"ks": list(range(1, 12))}, "'ks'"),
         ({"over": "all"}, "'over'"),

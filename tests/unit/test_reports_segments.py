@@ -36,6 +36,25 @@ def test_texts_numbers_and_truth_values_name_segments() -> None:
     assert segments.of(builder.build()) == EXPECTED
 
 
+@pytest.mark.parametrize(
+    ("value", "name"),
+    [
+        (1234567890123, "1234567890123"),
+        (1234567890124.0, "1234567890124"),
+        (0.1, "0.1"),
+        (-3.0, "-3"),
+        (10**400, None),
+    ],
+)
+def test_numbers_that_differ_name_different_segments(value: float, name: str | None) -> None:
+    """Long ones too, such as keys of a customer; one that no float holds names none."""
+    builder, segments = MatchSetBuilder(), Segments("key")
+    for identity, number in (("a", value), ("b", 1)):
+        document = Document(id=identity, blob=np.array([number == 1, 1], np.float32), tags={"key": number})
+        segments.note(builder.add(document), document.tags)
+    assert segments.of(builder.build()).get("a") == name
+
+
 def test_packs_tell_what_documents_tell() -> None:
     """Their tags are JSON beside the anchors; a pack without any tells nothing."""
     builder, segments = MatchSetBuilder(), Segments("colour")

@@ -216,7 +216,9 @@ def test_a_run_whose_data_cannot_be_written_fails(make: Callable[..., Runs]) -> 
     assert not (run.path / "data.part").exists()
 
 
-@pytest.mark.parametrize("error", [MatchDataError("unfit"), OSError("disk full")])
+@pytest.mark.parametrize(
+    "error", [MatchDataError("unfit"), OSError("disk full"), KeyError("a fault of ours")]
+)
 def test_an_error_at_the_conclusion_fails_the_run_alone(
     trainings: list[Training], make: Callable[..., Runs], error: Exception
 ) -> None:

@@ -66,6 +66,12 @@ def test_the_neighbours_by_hand() -> None:
     assert changed[names[1]]["overlap"] == 1
 
 
+def test_a_vector_of_the_sample_keeps_no_others_in_memory(shadow: Shadow) -> None:
+    """It is a copy, not a row of all that was embedded with it."""
+    heard(shadow)
+    assert all(one.served.base is None and one.shadow.base is None for one in shadow._sample.held())
+
+
 def test_texts_are_shown_as_texts() -> None:
     """Cut to a length that can be read."""
     texts = ["one", "two", "x" * 500]

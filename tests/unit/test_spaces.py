@@ -1,16 +1,24 @@
 """Answers in the space of another version: by which map, how often it is read, and what is refused."""
 
+import asyncio
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
 from docarray import DocList
 
 from executors.documents import ContentDocument, embedded
+from executors.endpoints.encoding import EncodingEndpoints
 from finetuner.compatibility import Map, Stamped, read_spaces
 from finetuner.compatibility.kept import write_map, write_spaces
 from finetuner.errors import DamagedVersionError, UnknownSpaceError, UnknownVersionError
 from finetuner.lifecycle import Registry
+from finetuner.models import Embeddings
+from finetuner.service import TuningService
 from finetuner.service.spaces import VersionSpaces
 from tests.two_classes import SPEC, encoder
 
@@ -90,6 +98,30 @@ def test_the_maps_of_a_version_that_is_gone_are_gone(registry: Registry) -> None
     """Nothing is guessed for a version that the registry does not know."""
     with pytest.raises(UnknownVersionError):
         VersionSpaces(registry).between("v9", "v0")
+
+
+def test_no_forward_pass_waits_for_maps_that_are_read() -> None:
+    """The registry may be out of reach, and then /encode without a space goes on."""
+    threads = []
+
+    def answer(made: Stamped, space: str) -> Stamped:
+        threads.append(threading.current_thread().name)
+        return Stamped(space, made.vectors)
+
+    def encode(*_: object) -> tuple[Embeddings, str]:
+        threads.append(threading.current_thread().name)
+        return MADE, "v2"
+
+    executor = EncodingEndpoints()
+    executor._service = cast(
+        TuningService,
+        SimpleNamespace(encoding=SimpleNamespace(encode=encode), spaces=SimpleNamespace(answer=answer)),
+    )
+    documents = DocList[ContentDocument](ContentDocument(text="x") for _ in MADE)
+    with ThreadPoolExecutor(1, thread_name_prefix="forward") as executor._forward:
+        [first, *_] = asyncio.run(executor.encode(documents, {"space": "v0"}))
+    assert first.tags["finetuner"] == {"model": "v2", "space": "v0"}
+    assert [name.startswith("forward") for name in threads] == [True, False]
 
 
 def test_a_stamp_tells_of_another_space_and_of_none_of_before() -> None:

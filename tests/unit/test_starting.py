@@ -115,6 +115,36 @@ def test_since_a_position_of_which_all_was_deleted_all_is_new(run: RunFolder) ->
     assert learnt(made) == ["a"]
 
 
+def test_a_fault_of_ours_fails_the_run_and_is_not_hidden(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that waits for ever would keep the next automatic one from starting."""
+    made = starter({None: ["a"]})
+
+    def broken(options: object) -> None:
+        raise KeyError("position")
+
+    monkeypatch.setattr(made, "pull", broken)
+    with pytest.raises(KeyError):
+        made.pull_and_start(run, OPTIONS, None)
+    assert made.failed == ["KeyError: 'position'"]
+
+
+def test_a_replay_of_nothing_is_refused() -> None:
+    """Without since a run learns from all, so there is nothing to draw a sample of."""
+    made = starter({})
+    with pytest.raises(OptionError, match="/fit: replay goes with since"):
+        made.check_pulled("/fit", FitOptions(collection="c", replay=0.5))
+
+
+@pytest.mark.parametrize("promote", ["always", "never"])
+@pytest.mark.parametrize("asked", ["min_gain", "guard_margin"])
+def test_what_the_gate_does_not_look_at_is_refused(promote: str, asked: str) -> None:
+    """Who is promoted in any case or never needs no gain, and may be as bad on guards as he is."""
+    with pytest.raises(OptionError, match=f"/fit: {asked} goes with promote=if_better, not with {promote}"):
+        FitOptions.parse({"promote": promote, asked: 0.5}, where="/fit")
+
+
 def test_guards_come_as_they_hold_now(tmp_path: Path) -> None:
     """Whatever the run learns from, and with no parameters of it."""
     made = starter({None: ["a"]})

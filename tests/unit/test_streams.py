@@ -261,3 +261,28 @@ def test_what_is_in_memory_is_sent_as_it_is(tmp_path: Path, monkeypatch: pytest.
     assert len(first) > 1
     assert [id(frame) for frame in again[:-1]] == [id(frame) for frame in first[:-1]]
     assert again[-1].tags == first[-1].tags
+
+
+NUMBER, TABLE = np.array(1.0), np.array([[1.0]])
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        *(
+            {name: given}
+            for name in ("anchors", "offsets", "matches", "labels")
+            for given in (NUMBER, TABLE, None)
+        ),
+        {"weights": NUMBER},
+        {"weights": TABLE},
+        {"blobs": NUMBER},
+    ],
+)
+def test_what_is_no_column_is_a_typed_error(fault: dict[str, Any]) -> None:
+    """A single number, a table, and nothing where a column is needed."""
+    columns = {"anchors": [0], "offsets": [0, 1], "matches": [1], "labels": [1.0], "weights": [1.0]}
+    wire = {"ids": '["a", "b"]', **{name: np.array(one) for name, one in columns.items()}}
+    pack_from_wire(PackDocument(**wire))
+    with pytest.raises(ContentError):
+        pack_from_wire(PackDocument(**{**wire, **fault}))

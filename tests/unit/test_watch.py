@@ -53,17 +53,18 @@ def watched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Watched
     watched.close()
 
 
-def test_a_registry_out_of_reach_is_told_and_looked_at_again(
-    watched: Watched, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("error", [RegistryError("out of reach"), KeyError("of a network of somebody's")])
+def test_a_look_that_fails_is_told_and_looked_at_again(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    """What served goes on meanwhile."""
+    """Whatever the fault: what served goes on meanwhile."""
 
     def fail(_: object) -> object:
-        raise RegistryError("out of reach")
+        raise error
 
     with monkeypatch.context() as patch:
         patch.setattr(FolderStore, "stamp", fail)
-        until(lambda: watched.watch.trouble == "out of reach")
+        until(lambda: watched.watch.trouble == str(error))
         assert watched.live.version == "v0"
     until(lambda: not watched.watch.trouble)
 
