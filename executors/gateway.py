@@ -7,6 +7,7 @@ routes: the Flow's order plays no part, an error arrives as an error, and an unk
 
 import asyncio
 import functools
+import gc
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
@@ -32,6 +33,9 @@ class FlowGateway(CompositeGateway):
         asked = arguments.get("grpc_channel_options") or {}
         arguments["grpc_channel_options"] = {"grpc.keepalive_permit_without_calls": 0, **asked}
         super().__init__(**kwargs)
+        # what was imported is never let go, and a full collection that walks through it stops every request meanwhile
+        gc.collect()
+        gc.freeze()
 
     async def setup_server(self) -> None:
         """Put the router between the servers and jina's streamer, then start the servers."""
