@@ -45,7 +45,8 @@ def weights_after(folder: Path, options: dict[str, Any], *, seed: int = 0) -> st
     tuned = tune(
         build_encoder(spec),
         DATA,
-        TrainingOptions(epochs=3, batch_size=16, save_seconds=0, seed=seed, **options),
+        # validation: enough anchors for a share of the line to be chosen
+        TrainingOptions(epochs=3, batch_size=16, save_seconds=0, validation=0.2, seed=seed, **options),
         guards={},
         rivals={},
         state=folder / "state.safetensors",
