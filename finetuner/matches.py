@@ -184,9 +184,7 @@ class MatchSet:
         part = chosen(self.hashes[self.anchors], ratio, seed)
         return self.only(~part), self.only(part)
 
-    def parts(
-        self, *, validation: float, holdout: float, seed: int
-    ) -> tuple["MatchSet", "MatchSet", "MatchSet"]:
+    def parts(self, *, validation: float, holdout: float, seed: int) -> "Parts":
         """Split by anchor into (training, validation, holdout), see :func:`finetuner.splits.sides`."""
         side = sides(self.hashes[self.anchors], validation=validation, holdout=holdout, seed=seed)
         training, validating, held_out = (self.only(side == number) for number in range(3))
@@ -223,6 +221,10 @@ class MatchSet:
                 findings=Findings(**about["findings"]),
                 **{name: columns[name] for name in columns.files},
             )
+
+
+Parts = tuple[MatchSet, MatchSet, MatchSet]
+"""Anchors for training, for validation and held out."""
 
 
 class MatchSetBuilder:

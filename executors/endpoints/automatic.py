@@ -20,7 +20,7 @@ from finetuner.training.run_folder import FINAL, RunFolder
 _log = logging.getLogger(__name__)
 
 _FAILURES = (FinetunerError, OSError, BaseJinaException, grpc.RpcError)
-"""What may be over when it is tried again."""
+"""What may be over when it is tried again; anything else is told with its trace."""
 
 
 class AutomaticStarter:
@@ -59,14 +59,12 @@ class AutomaticStarter:
             try:
                 self.look()
                 told = ""
-            except _FAILURES as error:
-                if str(error) != told:  # not each time
-                    _log.warning("automatic runs: %s; it is tried again", error)
-                told = str(error)
-            except Exception as error:  # noqa: BLE001  a fault of ours must not end all later runs
-                if str(error) != told:
-                    _log.exception("automatic runs: a fault of Finetuner; it is tried again")
-                told = str(error)
+            except Exception as error:  # noqa: BLE001  a fault of one night must not end all later runs
+                said = str(error) or type(error).__name__
+                if said != told:  # not each time
+                    trace = None if isinstance(error, _FAILURES) else error
+                    _log.warning("automatic runs: %s; it is tried again", said, exc_info=trace)
+                told = said
 
     def look(self) -> None:
         """Start a run if one is due."""

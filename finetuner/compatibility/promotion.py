@@ -15,11 +15,9 @@ from finetuner.compatibility.maps import Map
 from finetuner.compatibility.recalls import Relevant, recalls
 from finetuner.compatibility.stamped import Stamped
 from finetuner.features import FeatureCache
-from finetuner.matches import MatchSet, Rows
+from finetuner.matches import MatchSet, Parts, Rows
 from finetuner.models import CachedEncoder, Encoder, Side
 from finetuner.models.heads import HeadSpec
-
-Parts = tuple[MatchSet, MatchSet, MatchSet]
 
 ENOUGH = 200
 """Contents that training has not seen, below which those that it has seen are taken too; a guess."""

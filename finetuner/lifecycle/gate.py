@@ -123,8 +123,8 @@ def unless_known(
 ) -> Decision:
     """Return a decision, or why it cannot be trusted: the candidate may have learnt from its held-out anchors before.
 
-    It may if one of the versions that it comes from was split otherwise, and its rival need not have: unless it comes
-    from that rival itself, which knows the same.
+    It may if one of the versions that it comes from was split otherwise, or was deleted, so that nobody knows; and its rival
+    need not have: unless it comes from that rival itself, which knows the same.
 
     Args:
         decision: What :func:`decide` returned under ``if_better``.
@@ -133,12 +133,16 @@ def unless_known(
         rival: The version that the candidate was held against.
     """
     name = about["parent"]
-    while decision.promote and name != rival and (parent := versions.get(name, {})).get("options"):
-        if any(parent["options"][one] != about["options"][one] for one in SPLIT):
+    while decision.promote and name != rival:
+        parent = versions.get(name)
+        if parent is not None and not parent.get("options"):  # a base has learnt from nothing
+            break
+        if parent is None or any(parent["options"][one] != about["options"][one] for one in SPLIT):
+            how = "was deleted" if parent is None else f"was split by another {' or '.join(SPLIT)}"
             return Decision(
                 False,
-                f"{name}, from which it comes, was split by another {' or '.join(SPLIT)}, so it may know anchors that were "
-                "held out; start from active or base, or split alike",
+                f"{name}, from which it comes, {how}, so it may know anchors that were held out; start from active or base, "
+                "or split alike",
             )
         name = parent["parent"]
     return decision

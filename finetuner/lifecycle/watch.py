@@ -72,10 +72,11 @@ class Watch:
             try:
                 self._look()
             except Exception as error:  # noqa: BLE001  what serves goes on, and the next look may do better
-                if str(error) != self._trouble:
+                told = str(error) or type(error).__name__
+                if told != self._trouble:
                     trace = None if isinstance(error, (FinetunerError, OSError)) else error
-                    _log.warning("registry %s: %s", self._registry.store.where, error, exc_info=trace)
-                self._trouble = str(error) or type(error).__name__
+                    _log.warning("registry %s: %s", self._registry.store.where, told, exc_info=trace)
+                self._trouble = told
             else:
                 self._trouble = ""
 

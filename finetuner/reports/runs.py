@@ -46,7 +46,6 @@ def of_run(
     events: Iterable[Mapping[str, Any]],
     cache: FeatureCache,
     seed: int,
-    decision: Mapping[str, Any] | None = None,
     compatibility: Mapping[str, Mapping[str, Any]] | None = None,
     seconds: float = 60,
 ) -> bool:
@@ -63,7 +62,6 @@ def of_run(
         events: The run's so far, for curves, guards and the share of the way.
         cache: Where the run keeps what modules make of contents.
         seed: The run's.
-        decision: What the gate has decided, ``promoted`` and ``reason``, if it has.
         compatibility: What indexes of older versions are worth, see :func:`finetuner.reports.promotion.promotion`.
         seconds: After which the run does not wait any longer.
 
@@ -86,7 +84,7 @@ def of_run(
                 metric=evaluated.get("primary", PRIMARY),
                 confidence=evaluated.get("confidence", 0.95),
                 events=events,
-                promotion=promotion(decision, told.get("line"), evaluated.get("guards"), compatibility),
+                promotion=promotion(None, told.get("line"), evaluated.get("guards"), compatibility),
                 cache=cache,
                 seed=seed,
                 title=f"Run {folder.name}",

@@ -14,9 +14,6 @@ from finetuner.models import CachedEncoder, Embeddings, Encoder, Side
 PRIMARY = "map"
 """The metric that decides unless another is named."""
 
-PORTION = 4096
-"""Contents of which a copy is in memory while they are embedded."""
-
 Embed = Callable[[Rows, Side], Embeddings]
 """Returns embeddings, float32 (n, D), of rows of a match set as queries or as documents."""
 

@@ -17,13 +17,13 @@ from finetuner.features import FeatureCache
 from finetuner.groups import positive_groups
 from finetuner.lifecycle.version import write_version
 from finetuner.losses import make_objective
-from finetuner.matches import MatchSet
+from finetuner.matches import MatchSet, Parts
 from finetuner.models import Encoder, EncoderSpec, build_encoder
 from finetuner.samplers import MatchSampler
 from finetuner.training.backward import OldDocuments
 from finetuner.training.batches import as_relations
 from finetuner.training.guard import BatchGuard
-from finetuner.training.judge import Parts, judge, stay
+from finetuner.training.judge import judge, stay
 from finetuner.training.line import Line
 from finetuner.training.loop import train
 from finetuner.training.options import Recipe, TrainingOptions

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from finetuner.features import FeatureCache
 from finetuner.lifecycle.gate import FEWEST
-from finetuner.matches import MatchSet
+from finetuner.matches import MatchSet, Parts
 from finetuner.models import Encoder
 from finetuner.training.compare import compare, decides, rank, rank_by, rankable, used_rows
 from finetuner.training.line import Line, chosen
@@ -16,9 +16,6 @@ from finetuner.training.options import TrainingOptions
 from finetuner.training.recipes import cached
 from finetuner.training.vectors import CachedVectors
 from finetuner.training.watch import Report
-
-Parts = tuple[MatchSet, MatchSet, MatchSet]
-"""Anchors for training, for validation and held out, see :meth:`MatchSet.parts`."""
 
 
 def stay(

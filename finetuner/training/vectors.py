@@ -10,9 +10,8 @@ from torch import Tensor
 
 from finetuner.features import FeatureRows
 from finetuner.matches import MatchSet, Rows
-from finetuner.models import Embeddings, Encoder, Side
+from finetuner.models import CachedEncoder, Embeddings, Encoder, Side
 from finetuner.models.layers import train_what_moves
-from finetuner.training.compare import PORTION
 from finetuner.training.state import Tensors, random_tensors, restore_random
 
 GRAPH_BYTES = 2 * 2**30
@@ -137,9 +136,8 @@ class LiveVectors:
 
     def embeddings(self, rows: Rows, side: Side) -> Embeddings:
         """Return embeddings in evaluation mode and single precision, as they are served, float32 (N, D)."""
-        starts = range(0, len(rows), PORTION)
-        return np.concatenate(
-            [self._encoder.embed(self._matches.take(rows[at : at + PORTION]), side=side) for at in starts]
+        return CachedEncoder(self._encoder, None).embed(
+            self._matches.contents, self._matches.hashes, rows, side
         )
 
     def _affordable(self, rows: Rows) -> int:

@@ -11,11 +11,10 @@ import torch
 
 from finetuner.compatibility import Map, Stamped, fit_maps, read_spaces, same_documents
 from finetuner.compatibility import promotion as module
-from finetuner.compatibility.promotion import Parts
 from finetuner.documents import Document, labelled
 from finetuner.errors import DamagedVersionError
 from finetuner.features import FeatureCache
-from finetuner.matches import MatchSet
+from finetuner.matches import MatchSet, Parts
 from finetuner.models import Encoder, EncoderSpec, build_encoder
 from finetuner.models.heads import HeadSpec
 from tests.two_classes import encoder, points

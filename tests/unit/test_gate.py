@@ -169,6 +169,14 @@ def test_a_candidate_that_may_know_the_held_out_anchors_is_not_promoted(changed:
     assert decision.reason.startswith("v1, from which it comes, was split by another seed or")
 
 
+def test_nobody_knows_how_a_deleted_version_was_split() -> None:
+    """So a candidate that comes from it may know the held-out anchors, too."""
+    candidate = {"parent": "v2", "options": {"seed": 0, "validation": 0.1, "holdout": 0.1}}
+    left = {name: told for name, told in of_a_line().items() if name != "v1"}
+    decision = unless_known(Decision(True, "better"), candidate, left, rival="v3")
+    assert (decision.promote, decision.reason[:41]) == (False, "v1, from which it comes, was deleted, so ")
+
+
 @pytest.mark.parametrize(("changed", "rival"), [({}, "v3"), ({"seed": 1}, "v1"), ({"seed": 1}, "v2")])
 def test_a_rival_that_knows_the_same_is_a_fair_one(changed: dict[str, Any], rival: str) -> None:
     """So is any where all were split alike."""

@@ -14,6 +14,7 @@ from finetuner.features import FeatureCache
 from finetuner.matches import MatchSet
 from finetuner.models import Encoder
 from finetuner.reports import Report, of_run, report, runs, saved
+from finetuner.reports.promotion import promotion
 from finetuner.training.judge import judge
 from finetuner.training.options import TrainingOptions
 from tests.two_classes import encoder, match_documents
@@ -156,7 +157,8 @@ def test_a_decision_that_came_later_is_told(cache: FeatureCache, tmp_path: Path)
 
 def test_a_decision_that_is_told_stays(cache: FeatureCache, tmp_path: Path) -> None:
     """What was known when the report was written is not replaced."""
-    of_run(ENCODERS, HOLDOUT, tmp_path, events=[], cache=cache, seed=0, decision=DECISION)
+    known = promotion(DECISION, None, None, None)
+    report(ENCODERS, HOLDOUT, promotion=known, cache=cache).save(tmp_path)
     other = {"promoted": True, "reason": "better"}
     assert saved(tmp_path, other) == saved(tmp_path)
     assert saved(tmp_path).data["promotion"]["decision"] == DECISION
