@@ -17,7 +17,7 @@ from finetuner.models import Encoder, HeadSpec
 
 PAIRS = 256
 EPOCHS = 10
-ROUNDS = 3  # theirs takes a minute
+ROUNDS = 5
 RATE = 1e-3
 WIDTH = 384
 THREADS = 2
